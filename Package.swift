@@ -1,0 +1,143 @@
+// swift-tools-version: 6.2
+import Foundation
+import PackageDescription
+
+// One manifest builds Drover three times:
+//   (plain)             the host's programs and the tests
+//   DROVER_GUEST=1      the server stub for the guest: Embedded Swift, static, no packages
+//   DROVER_FUZZ=1       the libFuzzer targets in Tests/Fuzz
+// DROVER_ONLY=A,B restricts the package to the named targets and what they need: a quick cycle while
+// working on one room. Give each of them a --scratch-path of its own.
+
+let guest = Context.environment["DROVER_GUEST"] != nil
+let fuzz = Context.environment["DROVER_FUZZ"] != nil
+let only = Context.environment["DROVER_ONLY"].map { Set($0.split(separator: ",").map(String.init)) }
+
+// MARK: settings
+
+let strict: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+]
+
+/// Rooms that map memory: every unsafe use is marked, and says why it is sound.
+let memory: [SwiftSetting] = strict + [.strictMemorySafety(), .enableExperimentalFeature("Lifetimes")]
+
+/// Rooms that compile for the guest too: Embedded Swift, no Foundation, typed throws.
+let shared: [SwiftSetting] =
+    memory
+    + (guest
+        ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo", "-Osize"])]
+        : [.treatWarning("EmbeddedRestrictions", as: .error)])
+
+let fuzzing: [SwiftSetting] = strict + [.unsafeFlags(["-sanitize=fuzzer,address", "-parse-as-library"])]
+
+// MARK: rooms
+
+func room(_ name: String, _ dependencies: [Target.Dependency], _ settings: [SwiftSetting]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func program(_ name: String, _ dependencies: [Target.Dependency], _ settings: [SwiftSetting]) -> Target {
+    .executableTarget(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func fuzzer(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(
+        name: "fuzz-\(name)", dependencies: dependencies, path: "Tests/Fuzz/\(name)", swiftSettings: fuzzing,
+        linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])])
+}
+
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
+let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let httpClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
+let histogram = Target.Dependency.product(name: "Histogram", package: "hdrhistogram-swift")
+
+/// The rooms that both sides of the message path share. ◇ in the architecture picture.
+let sharedRooms: [Target] = [
+    .target(name: "CLinux"),
+    room("LinuxSystem", ["CLinux"], shared),
+    room("Virtqueue", ["CLinux"], shared),
+    room("VirtioBlock", [], shared),
+    room("VirtioMessage", [], shared),
+    room("ServerStub", ["LinuxSystem", "Virtqueue", "VirtioBlock", "VirtioMessage"], shared),
+    .executableTarget(
+        name: "drover-server-stub", dependencies: ["ServerStub", "LinuxSystem"], swiftSettings: shared,
+        linkerSettings: guest ? [.unsafeFlags(["-static-executable"])] : []),
+]
+
+let hostRooms: [Target] = [
+    .systemLibrary(name: "CLibvirt", pkgConfig: "libvirt", providers: [.apt(["libvirt-dev"])]),
+    .systemLibrary(name: "CPCI", pkgConfig: "libpci", providers: [.apt(["libpci-dev"])]),
+
+    // The message path on the host.
+    room("VhostUser", ["LinuxSystem", "Virtqueue", "CLinux"], memory),
+    room("StubControl", [], strict),
+    room("ClientStub", ["LinuxSystem", "Virtqueue", "VirtioBlock", "VirtioMessage", "VhostUser"], memory),
+    room("FrontEnds", ["ClientStub", "LinuxSystem"], memory),
+    program("drover-client-stub", ["FrontEnds", "ClientStub", "StubControl", "LinuxSystem", argumentParser], strict),
+
+    // Policy: never on the data path.
+    room("DroverConfiguration", [yams], strict),
+    room("Hypervisor", ["CLibvirt", "CLinux", "LinuxSystem", logging], strict),
+    room("PCIInventory", ["CPCI"], strict),
+    room("ImageBuilder", [subprocess, yams], strict),
+    room("Accounting", ["LinuxSystem"], strict),
+    room(
+        "Supervision",
+        ["DroverConfiguration", "Hypervisor", "ImageBuilder", "PCIInventory", "Accounting", "StubControl", "LinuxSystem", logging, lifecycle],
+        strict),
+    room("ControlAPI", ["Accounting", hummingbird, httpClient, logging], strict),
+    program("droverd", ["Supervision", "ControlAPI", argumentParser, logging, lifecycle], strict),
+    program("drover", ["ControlAPI", "DroverConfiguration", "ImageBuilder", "Hypervisor", "Accounting", argumentParser], strict),
+]
+
+let testTargets: [Target] = []
+
+let fuzzTargets: [Target] = fuzz ? [] : []
+
+// MARK: package
+
+var targets = guest ? sharedRooms : sharedRooms + hostRooms + testTargets + fuzzTargets
+
+if let only {
+    var keep: Set<String> = []
+    func add(_ name: String) {
+        guard let target = targets.first(where: { $0.name == name }), keep.insert(name).inserted else { return }
+        for case .byNameItem(let dependency, _) in target.dependencies { add(dependency) }
+    }
+    only.forEach(add)
+    targets.removeAll { !keep.contains($0.name) }
+}
+
+let package = Package(
+    name: "drover",
+    products: [],
+    dependencies: guest
+        ? []
+        : [
+            .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+            .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+            .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+            .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+            .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
+            .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+            .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+            .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+            .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+            .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+        ],
+    targets: targets,
+    swiftLanguageModes: [.v6]
+)

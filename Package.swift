@@ -20,7 +20,7 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
     .treatAllWarnings(as: .error),
-]
+] + (fuzz ? [.unsafeFlags(["-sanitize=fuzzer,address"])] : [])
 
 /// Rooms that map memory: every unsafe use is marked, and says why it is sound.
 let memory: [SwiftSetting] = strict + [.strictMemorySafety(), .enableExperimentalFeature("Lifetimes")]
@@ -32,7 +32,7 @@ let shared: [SwiftSetting] =
         ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo", "-Osize"])]
         : [.treatWarning("EmbeddedRestrictions", as: .error)])
 
-let fuzzing: [SwiftSetting] = strict + [.unsafeFlags(["-sanitize=fuzzer,address", "-parse-as-library"])]
+let fuzzing: [SwiftSetting] = memory + [.unsafeFlags(["-parse-as-library"])]
 
 // MARK: rooms
 

@@ -1,0 +1,94 @@
+# Drover: the commands of README.md. Run as root, or as a user with sudo.
+#
+#   make demo    install what is missing, build, and watch drivers crash and come back
+#   make test    the same set-up, then every test
+#   make bench   the figures of the README
+#   make fuzz    the fuzz targets, FUZZ_SECONDS each (default 600)
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: all help setup build guest test unit end-to-end lint demo bench fuzz fuzz-short install clean
+
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+SWIFT_BUILD := swift build -c release -Xswiftc -enable-testing
+BIN := .build/release
+GUEST := .build-guest
+export DROVER_CACHE_DIR ?= /var/cache/drover
+export DROVER_LIBEXEC := $(CURDIR)/$(BIN)
+export DROVER_IMAGES := $(CURDIR)/Images
+FUZZ_SECONDS ?= 600
+PREFIX ?= /usr/local
+
+# Build: libvirt, libpci, zstd. Run: QEMU and libvirt's QEMU driver. Test and measure: real NBD clients and fio.
+PACKAGES := libvirt-dev libpci-dev libzstd-dev pkg-config binutils zstd xz-utils cpio dpkg-dev \
+	libvirt-daemon-driver-qemu qemu-system-x86 qemu-utils fio nbdkit libnbd-bin busybox-static
+
+all: build
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+setup:
+	@command -v swift >/dev/null || { echo "drover: no Swift toolchain: install Swift 6.2 or newer from https://swift.org/install/linux and put it on PATH." >&2; exit 1; }
+	@missing=(); for p in $(PACKAGES); do \
+	    [ "$$(dpkg-query -W -f='$${db:Status-Status}' $$p 2>/dev/null)" = installed ] || missing+=($$p); done; \
+	if [ $${#missing[@]} -gt 0 ]; then \
+	    echo "==> installing $${missing[*]}"; \
+	    $(SUDO) apt-get update -qq; \
+	    udev="libudev-dev=$$(dpkg-query -W -f='$${Version}' libudev1)"; \
+	    DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends "$${missing[@]}" $$udev </dev/null >.build-setup.log 2>&1 \
+	        || { tail -20 .build-setup.log >&2; echo "drover: apt-get could not install: $${missing[*]} (log: .build-setup.log)" >&2; exit 1; }; \
+	fi; rm -f .build-setup.log
+	@getent passwd libvirt-qemu >/dev/null || $(SUDO) useradd --system --user-group --no-create-home --shell /usr/sbin/nologin libvirt-qemu
+
+# One build for programs and tests: optimised, with testability, so that what is tested is what runs.
+build: setup guest
+	@echo "==> building Drover (the first build compiles its packages: some minutes)"
+	@$(SWIFT_BUILD) --build-tests
+	@cp $(GUEST)/drover-server-stub.guest $(BIN)/drover-server-stub.guest
+
+guest: setup
+	@echo "==> building the server stub for the guest"
+	@DROVER_GUEST=1 swift build -c release --scratch-path $(GUEST) --product drover-server-stub
+	@strip -s -o $(GUEST)/drover-server-stub.guest $(GUEST)/release/drover-server-stub
+
+lint:
+	@echo "==> swift format"
+	@git ls-files -z '*.swift' | xargs -0 swift format lint --strict
+
+test: lint build unit fuzz-short end-to-end
+
+unit: build
+	@echo "==> unit and stub-pair tests"
+	@swift test -c release -Xswiftc -enable-testing --skip-build --skip EndToEndTests
+
+end-to-end: build
+	@echo "==> end-to-end tests: real kernels, real drivers, real clients"
+	@swift test -c release -Xswiftc -enable-testing --skip-build --no-parallel --filter EndToEndTests
+
+demo: build
+	@$(SUDO) --preserve-env=DROVER_CACHE_DIR,DROVER_LIBEXEC,DROVER_IMAGES $(BIN)/drover demo
+
+bench: build
+	@$(BIN)/drover-bench
+
+FUZZERS = $(notdir $(wildcard Tests/Fuzz/*-*)) $(filter configuration nbd vsock,$(notdir $(wildcard Tests/Fuzz/*)))
+fuzz-build:
+	@echo "==> building the fuzz targets"
+	@DROVER_FUZZ=1 swift build -c release --scratch-path .build-fuzz
+
+fuzz: fuzz-build
+	@.ci/fuzz $(FUZZ_SECONDS)
+
+fuzz-short: fuzz-build
+	@.ci/fuzz 10
+
+install: build
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/drover $(DESTDIR)$(PREFIX)/share/drover/images
+	install $(BIN)/drover $(BIN)/droverd $(DESTDIR)$(PREFIX)/bin
+	install $(BIN)/drover-client-stub $(BIN)/drover-server-stub.guest $(DESTDIR)$(PREFIX)/libexec/drover
+	install -m 644 Images/*.yaml $(DESTDIR)$(PREFIX)/share/drover/images
+
+clean:
+	rm -rf .build .build-guest .build-fuzz

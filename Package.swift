@@ -15,12 +15,13 @@ let only = Context.environment["DROVER_ONLY"].map { Set($0.split(separator: ",")
 
 // MARK: settings
 
-let strict: [SwiftSetting] = [
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("InternalImportsByDefault"),
-    .enableUpcomingFeature("MemberImportVisibility"),
-    .treatAllWarnings(as: .error),
-] + (fuzz ? [.unsafeFlags(["-sanitize=fuzzer,address"])] : [])
+let strict: [SwiftSetting] =
+    [
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .treatAllWarnings(as: .error),
+    ] + (fuzz ? [.unsafeFlags(["-sanitize=fuzzer,address"])] : [])
 
 /// Rooms that map memory: every unsafe use is marked, and says why it is sound.
 let memory: [SwiftSetting] = strict + [.strictMemorySafety(), .enableExperimentalFeature("Lifetimes")]
@@ -93,23 +94,29 @@ let hostRooms: [Target] = [
     room("Hypervisor", ["CLibvirt", "CLinux", "LinuxSystem", logging], strict),
     room("PCIInventory", ["CPCI"], strict),
     room("ImageBuilder", [subprocess, yams], strict),
-    room("Accounting", ["LinuxSystem"], strict),
+    room("ControlModel", [], strict),
+    room("Accounting", ["ControlModel", "LinuxSystem"], strict),
     room(
         "Supervision",
-        ["DroverConfiguration", "Hypervisor", "ImageBuilder", "PCIInventory", "Accounting", "StubControl", "LinuxSystem", logging, lifecycle],
+        [
+            "DroverConfiguration", "Hypervisor", "ImageBuilder", "PCIInventory", "Accounting", "StubControl", "ControlModel",
+            "LinuxSystem", logging, lifecycle,
+        ],
         strict),
-    room("ControlAPI", ["Accounting", hummingbird, httpClient, logging], strict),
-    program("droverd", ["Supervision", "ControlAPI", argumentParser, logging, lifecycle], strict),
-    program("drover", ["ControlAPI", "DroverConfiguration", "ImageBuilder", "Hypervisor", "Accounting", argumentParser], strict),
+    room("ControlAPI", ["ControlModel", hummingbird, httpClient, logging], strict),
+    program("droverd", ["Supervision", "ControlAPI", "ControlModel", "DroverConfiguration", "Hypervisor", argumentParser, logging, lifecycle], strict),
+    program("drover", ["ControlAPI", "ControlModel", "DroverConfiguration", "ImageBuilder", "Hypervisor", argumentParser], strict),
 ]
 
-let testTargets: [Target] = []
+let testTargets: [Target] = [
+    tests("ArchitectureTests", [])
+]
 
-let fuzzTargets: [Target] = fuzz ? [] : []
+let fuzzTargets: [Target] = []
 
 // MARK: package
 
-var targets = guest ? sharedRooms : sharedRooms + hostRooms + testTargets + fuzzTargets
+var targets = guest ? sharedRooms : sharedRooms + hostRooms + (fuzz ? fuzzTargets : testTargets)
 
 if let only {
     var keep: Set<String> = []

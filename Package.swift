@@ -80,7 +80,7 @@ let sharedRooms: [Target] = [
 
 let hostRooms: [Target] = [
     .systemLibrary(name: "CLibvirt", pkgConfig: "libvirt", providers: [.apt(["libvirt-dev"])]),
-    .systemLibrary(name: "CPCI", pkgConfig: "libpci", providers: [.apt(["libpci-dev"])]),
+    .target(name: "CPCI", linkerSettings: [.linkedLibrary("pci")]),
 
     // The message path on the host.
     room("VhostUser", ["LinuxSystem", "Virtqueue", "CLinux"], memory),

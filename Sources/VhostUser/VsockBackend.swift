@@ -1,0 +1,110 @@
+/// The vsock device of one VM, as a vhost-user back end: what the client stub holds for each life of its DD/OS.
+///
+/// A value of this type is one accepted vhost-user connection. It never blocks and starts no thread: an event loop outside
+/// polls ``socketDescriptor`` and each ``kickDescriptor(queue:)`` for readability and calls in here; then takes every event
+/// with ``nextEvent()``, reads bytes with ``receive(_:)``, writes bytes with ``send(_:)``, and calls ``flush()`` once
+/// at the end of its turn, which interrupts the guest if (and only if) it asked for that.
+///
+/// Every error thrown is final: the guest or the VMM broke the protocol, or went away. The owner drops the value, which closes
+/// every descriptor that came with the connection and unmaps guest memory. Mappings made by ``mapContiguous(_:)`` live on.
+///
+/// Implements virtio 1.2 section 5.10 (socket device; stream sockets only) on QEMU's docs/interop/vhost-user.rst.
+public struct VsockBackend: ~Copyable {
+    /// Takes over `socket`, a connected Unix stream socket on which QEMU's `vhost-user-vsock-pci` speaks. Makes it non-blocking.
+    public init(socket: Int32, configuration: VsockConfiguration) throws(VhostUserError) {
+        fatalError("skeleton")
+    }
+
+    /// Poll this for readability (and hang-up), then call ``handleSocketReadable()``.
+    public var socketDescriptor: Int32 { -1 }
+
+    /// Number of virtqueues that can have a kick descriptor: 0 is rx (host to guest), 1 is tx (guest to host).
+    public static var queueCount: Int { 2 }
+
+    /// Poll this for readability, then call ``handleKick(queue:)``. nil while the ring has none. It changes only together
+    /// with an event ``VsockEvent/kickChanged(queue:)``: a poll on the old descriptor is then to be cancelled.
+    public func kickDescriptor(queue: Int) -> Int32? { nil }
+
+    /// Reads and answers every vhost-user message that is there. ``VhostUserError/disconnected`` when the VMM is gone.
+    public mutating func handleSocketReadable() throws(VhostUserError) {}
+
+    /// Clears the kick descriptor of `queue` and serves both queues.
+    public mutating func handleKick(queue: Int) throws(VhostUserError) {}
+
+    /// Serves both queues without any system call; for adaptive polling. True if the guest had put something there.
+    public mutating func poll() throws(VhostUserError) -> Bool { false }
+
+    /// The next thing that happened, or nil. Take all of them after each call into this value.
+    public mutating func nextEvent() -> VsockEvent? { nil }
+
+    /// Shows the bytes received and not yet consumed, contiguous; `body` returns how many of them it consumes. Consuming gives the guest
+    /// credit to send more, so a message larger than `receiveCapacity` never arrives whole. After `closed`, what is left
+    /// can still be read until the event is taken and the next connection comes.
+    public mutating func receive(_ body: (UnsafeRawBufferPointer) -> Int) {}
+
+    /// Sends `bytes` to the guest: straight into a guest buffer when there is credit and a buffer, else by way of a backlog.
+    /// All or nothing: false (nothing taken) when the backlog has no room or no connection is open; ``VsockEvent/writable`` follows when there is room again.
+    public mutating func send(_ bytes: UnsafeRawBufferPointer) throws(VhostUserError) -> Bool { false }
+
+    /// Signals the guest for what was put on the rings since the last flush, unless it suppressed that (EVENT_IDX). At most one write(2) per queue.
+    public mutating func flush() throws(VhostUserError) {}
+
+    /// Resets the stream (RST to the guest), if one is open. No event follows.
+    public mutating func reset() throws(VhostUserError) {}
+
+    /// True while a guest program is connected.
+    public var isConnected: Bool { false }
+
+    /// The file and the offset in it behind the guest-physical range, if one memory region holds all of it. The descriptor stays the backend's.
+    public func resolve(_ extent: GuestExtent) -> (descriptor: Int32, offset: UInt64)? { nil }
+
+    /// Maps `extents` of guest memory side by side, in that order, into one contiguous range: the pool as both sides see it.
+    /// The mapping owns itself: it outlives this value (and the VMM), and is unmapped when it is dropped.
+    /// - Throws: ``VhostUserError`` if an extent is empty, not page aligned, overlaps another or lies outside guest memory; nothing stays mapped then.
+    public func mapContiguous(_ extents: [GuestExtent]) throws(VhostUserError) -> PoolMapping { throw .disconnected }
+}
+
+/// How a ``VsockBackend`` presents itself.
+public struct VsockConfiguration: Sendable {
+    /// The guest's context id, 3 or more.
+    public var guestCID: UInt64
+    /// The one port of CID 2 (the host) that accepts a connection; any other gets RST.
+    public var port: UInt32
+    /// Bytes that can wait to be consumed: what the guest is told as `buf_alloc`.
+    public var receiveCapacity: Int
+    /// Bytes that can wait for credit or for guest buffers.
+    public var backlogCapacity: Int
+
+    public init(guestCID: UInt64, port: UInt32 = 4050, receiveCapacity: Int = 64 << 10, backlogCapacity: Int = 64 << 10) {
+        self.guestCID = guestCID
+        self.port = port
+        self.receiveCapacity = receiveCapacity
+        self.backlogCapacity = backlogCapacity
+    }
+}
+
+/// What happened in a ``VsockBackend``. Kinds are coalesced; when several are pending they come in the order of declaration.
+public enum VsockEvent: Equatable, Sendable {
+    /// Guest memory is mapped (anew): ``VsockBackend/resolve(_:)`` works.
+    case memoryMapped
+    /// ``VsockBackend/kickDescriptor(queue:)`` has another value, or none.
+    case kickChanged(queue: Int)
+    /// A guest program connected, from this port of its own. One stream at a time.
+    case connected(port: UInt32)
+    /// There are new bytes for ``VsockBackend/receive(_:)``.
+    case received
+    /// A ``VsockBackend/send(_:)`` that was refused can be tried again.
+    case writable
+    /// The stream is over. A new one is accepted once this event was taken.
+    case closed(VsockClosure)
+}
+
+/// Why a stream ended.
+public enum VsockClosure: Equatable, Sendable {
+    /// The guest program closed or half-closed it.
+    case shutDown
+    /// The guest reset it.
+    case reset
+    /// The guest's driver stopped the device (reboot, unload, or the VMM stops).
+    case deviceStopped
+}

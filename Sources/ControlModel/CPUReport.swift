@@ -17,7 +17,8 @@ public struct CPUReport: Codable, Sendable, Equatable {
     public var total: CPUUsage
 
     public init(
-        time: Date, intervalSeconds: Double, processors: Int, ddos: [DDOSUsage], supervisor: SupervisorUsage, mean: CPUUsage?, total: CPUUsage
+        time: Date, intervalSeconds: Double, processors: Int, ddos: [DDOSUsage], supervisor: SupervisorUsage, mean: CPUUsage?,
+        total: CPUUsage
     ) {
         self.time = time
         self.intervalSeconds = intervalSeconds
@@ -79,7 +80,8 @@ public struct DDOSUsage: Codable, Sendable, Equatable {
     public var lostSeconds: Double
 
     public init(
-        name: String, phase: DDOSPhase, cpu: CPUUsage, requests: UInt64, cpuMicrosecondsPerRequest: Double?, guestBytes: UInt64, vmmBytes: UInt64,
+        name: String, phase: DDOSPhase, cpu: CPUUsage, requests: UInt64, cpuMicrosecondsPerRequest: Double?, guestBytes: UInt64,
+        vmmBytes: UInt64,
         stubBytes: UInt64, uptimeSeconds: Double?, restarts: Int, lostSeconds: Double
     ) {
         self.name = name

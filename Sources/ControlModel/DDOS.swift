@@ -127,7 +127,8 @@ public struct DDOSDetail: Codable, Sendable, Equatable {
 
     public init(
         summary: DDOSSummary, memoryMiB: Int, vcpus: Int, cid: UInt32, accelerator: String, imageHash: String? = nil,
-        kernelVersion: String? = nil, settings: [String: String] = [:], consoleLog: String, stubLog: String, requests: RequestCounters? = nil,
+        kernelVersion: String? = nil, settings: [String: String] = [:], consoleLog: String, stubLog: String,
+        requests: RequestCounters? = nil,
         failures: [FailureRecord] = [], recoveries: [Recovery] = [], lastConsoleLines: [String] = []
     ) {
         self.summary = summary

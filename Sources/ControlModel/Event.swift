@@ -17,7 +17,8 @@ public struct Event: Codable, Sendable, Equatable {
     public var recovery: Recovery?
 
     public init(
-        sequence: UInt64, time: Date, ddos: String? = nil, kind: EventKind, message: String, generation: UInt64? = nil, cause: FailureCause? = nil,
+        sequence: UInt64, time: Date, ddos: String? = nil, kind: EventKind, message: String, generation: UInt64? = nil,
+        cause: FailureCause? = nil,
         recovery: Recovery? = nil
     ) {
         self.sequence = sequence

@@ -1,0 +1,106 @@
+import Yams
+
+/// The configuration's grammar: which keys there are, and what their values may be.
+struct Schema {
+    let problems: Problems
+    let models: [String]
+
+    func read(_ root: Node) -> [DDOSConfiguration] {
+        guard var top = MappingReader(root, path: "", problems: problems) else { return [] }
+        var template = DDOSConfiguration(name: "", device: .pci(address: ""))
+        if var defaults = top.mapping("defaults") {
+            common(&defaults, into: &template)
+            defaults.finish()
+        }
+        var result: [DDOSConfiguration] = []
+        if let node = top.required("ddos"), var names = MappingReader(node, path: "ddos", problems: problems) {
+            var owners: [String: String] = [:]
+            for (name, key, value) in names.names() {
+                check(name: name, at: key)
+                guard let ddos = ddos(name, value, template) else { continue }
+                claim(ddos, at: value, owners: &owners)
+                result.append(ddos)
+            }
+            if names.names().isEmpty { problems.add("'ddos' names no DD/OS; it needs at least one", at: node) }
+        }
+        top.finish()
+        return result
+    }
+
+    private func ddos(_ name: String, _ node: Node, _ template: DDOSConfiguration) -> DDOSConfiguration? {
+        guard var reader = MappingReader(node, path: "ddos.\(name)", problems: problems) else { return nil }
+        var result = template
+        result.name = name
+        if let deviceClass = reader.choice("class", DeviceClass.self) { result.deviceClass = deviceClass }
+        if let node = reader.required("device"), let device = device(node, path: reader.inner("device")) { result.device = device }
+        if let node = reader.value("frontends") { result.frontEnds = frontEnds(node, path: reader.inner("frontends")) }
+        common(&reader, into: &result)
+        reader.finish()
+        // The kernel, the server stub and its page tables need about this much beside the pool.
+        if result.memory.bytes - result.pool.bytes < 16 << 20 {
+            problems.add("'\(reader.path)': memory (\(result.memory)) has to exceed pool (\(result.pool)) by 16MiB at least", at: node)
+        }
+        return result
+    }
+
+    /// What may stand under `defaults:` too.
+    private func common(_ reader: inout MappingReader, into result: inout DDOSConfiguration) {
+        let page = ByteSize.mebibytes(2)
+        if let node = reader.value("image"), let image = reader.text(node, "image") {
+            if isName(image) {
+                result.image = image
+            } else {
+                problems.add(
+                    "'\(reader.inner("image"))' is '\(image.prefix(64))'; it has to be the name of a recipe, such as debian-6.1", at: node)
+            }
+        }
+        if let memory = reader.size("memory", .mebibytes(24)...(.mebibytes(65536)), multipleOf: .mebibytes(1)) { result.memory = memory }
+        if let vcpus = reader.integer("vcpus", 1...64) { result.vcpus = vcpus }
+        if let pool = reader.size("pool", page...(.mebibytes(4096)), multipleOf: page) { result.pool = pool }
+        if let size = reader.integer("queueSize", 2...1024) {
+            if size & (size - 1) == 0 {
+                result.queueSize = size
+            } else {
+                problems.add("'\(reader.inner("queueSize"))' is \(size); it has to be a power of two", at: reader.value("queueSize"))
+            }
+        }
+        if let autostart = reader.boolean("autostart") { result.autostart = autostart }
+        if var boot = reader.mapping("boot") {
+            if let deadline = boot.duration("deadline", Self.deadline) { result.bootDeadline = deadline }
+            boot.finish()
+        }
+        if var restart = reader.mapping("restart") { self.restart(&restart, into: &result.restart) }
+        if var requests = reader.mapping("requests") { self.requests(&requests, into: &result.requests) }
+    }
+
+    private static let deadline: ClosedRange<Duration> = .milliseconds(100)...(.seconds(86400))
+
+    private func restart(_ reader: inout MappingReader, into policy: inout RestartPolicy) {
+        if let range = reader.durationRange("backoff", .milliseconds(1)...(.seconds(86400))) {
+            policy.backoffMinimum = range.lowerBound
+            policy.backoffMaximum = range.upperBound
+        }
+        if let stable = reader.duration("stableAfter", .milliseconds(1)...(.seconds(86400))) { policy.stableAfter = stable }
+        if let node = reader.value("quarantine") {
+            if case .scalar(let scalar) = node, scalar.string == "never" {
+                policy.quarantine = nil
+            } else if var reader = MappingReader(node, path: reader.inner("quarantine"), problems: problems) {
+                var quarantine = policy.quarantine ?? RestartPolicy().quarantine!
+                if let failures = reader.integer("failures", 1...1000) { quarantine.failures = failures }
+                if let within = reader.duration("within", .milliseconds(100)...(.seconds(86400))) { quarantine.within = within }
+                reader.finish()
+                policy.quarantine = quarantine
+            }
+        }
+        if let choice = reader.choice("onQuarantine", RestartPolicy.OnQuarantine.self) { policy.onQuarantine = choice }
+        reader.finish()
+    }
+
+    private func requests(_ reader: inout MappingReader, into policy: inout RequestPolicy) {
+        if let deadline = reader.duration("deadline", Self.deadline) { policy.deadline = deadline }
+        if let choice = reader.choice("whileDown", RequestPolicy.WhileDown.self) { policy.whileDown = choice }
+        if let limit = reader.duration("holdLimit", Self.deadline) { policy.holdLimit = limit }
+        if let timeout = reader.duration("pingTimeout", .milliseconds(100)...(.seconds(3600))) { policy.pingTimeout = timeout }
+        reader.finish()
+    }
+}

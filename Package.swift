@@ -72,7 +72,7 @@ let sharedRooms: [Target] = [
     room("Virtqueue", ["CLinux"], shared),
     room("VirtioBlock", [], shared),
     room("VirtioMessage", [], shared),
-    room("ServerStub", ["LinuxSystem", "Virtqueue", "VirtioBlock", "VirtioMessage"], shared),
+    room("ServerStub", ["CLinux", "LinuxSystem", "Virtqueue", "VirtioBlock", "VirtioMessage"], shared),
     .executableTarget(
         name: "drover-server-stub", dependencies: ["ServerStub", "LinuxSystem"], swiftSettings: shared,
         linkerSettings: guest ? [.unsafeFlags(["-static-executable"])] : []),
@@ -93,7 +93,7 @@ let hostRooms: [Target] = [
     room("DroverConfiguration", [yams], strict),
     room("Hypervisor", ["CLibvirt", "CLinux", "LinuxSystem", logging], strict),
     room("PCIInventory", ["CPCI"], strict),
-    room("ImageBuilder", [subprocess, yams], strict),
+    room("ImageBuilder", [subprocess, system, yams], strict),
     room("ControlModel", [], strict),
     room("Accounting", ["ControlModel", "LinuxSystem"], strict),
     room(
@@ -109,7 +109,9 @@ let hostRooms: [Target] = [
 ]
 
 let testTargets: [Target] = [
-    tests("ArchitectureTests", [])
+    tests("ArchitectureTests", []),
+    tests("ImageBuilderTests", ["ImageBuilder"]),
+    tests("PCIInventoryTests", ["PCIInventory"]),
 ]
 
 let fuzzTargets: [Target] = []

@@ -1,0 +1,42 @@
+public import struct Foundation.UUID
+
+/// Something that happened to a virtual machine.
+public struct VirtualMachineEvent: Sendable, Equatable {
+    /// The DD/OS's name.
+    public var machine: String
+    /// The life that it happened to: ``VirtualMachineSpec/uuid``.
+    public var uuid: UUID
+    public var kind: Kind
+
+    public init(machine: String, uuid: UUID, kind: Kind) {
+        self.machine = machine
+        self.uuid = uuid
+        self.kind = kind
+    }
+
+    public enum Kind: Sendable, Equatable {
+        case started
+        /// The guest's kernel panicked. Comes once per life. The VMM is kept, stopped, until ``Hypervisor/destroy(_:)``.
+        case panicked
+        /// A watchdog device was not fed.
+        case watchdog
+        /// The guest asked for a reset or shut down by itself.
+        case guestReset
+        case paused(reason: String)
+        case resumed
+        /// The VMM is gone from libvirt's view. It is reaped only when ``Hypervisor/destroy(_:)`` returned.
+        case stopped(StopReason)
+    }
+
+    public enum StopReason: String, Sendable {
+        /// The guest powered itself off.
+        case shutdown
+        /// ``Hypervisor/destroy(_:)``.
+        case destroyed
+        /// After a panic.
+        case crashed
+        /// The VMM died: killed, aborted.
+        case failed
+        case other
+    }
+}

@@ -1,1 +1,6 @@
-// drover-server-stub
+internal import LinuxSystem
+internal import ServerStub
+
+if ProcessControl.identifier == 1 {
+    GuestBoot.run()
+}

@@ -1,7 +1,7 @@
 import CLinux
 
 /// A file descriptor that belongs to this value: closed when the value ends. Always close-on-exec.
-public struct OwnedDescriptor: ~Copyable, Sendable {
+@frozen public struct OwnedDescriptor: ~Copyable, Sendable {
     /// The number, for calls that only borrow it. It stays valid as long as this value lives.
     public let rawValue: Int32
 

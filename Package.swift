@@ -63,6 +63,8 @@ let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let httpClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
+let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
+let nio = ["NIOCore", "NIOHTTP1"].map { Target.Dependency.product(name: $0, package: "swift-nio") }
 let histogram = Target.Dependency.product(name: "Histogram", package: "hdrhistogram-swift")
 
 /// The rooms that both sides of the message path share. ◇ in the architecture picture.
@@ -85,8 +87,8 @@ let hostRooms: [Target] = [
     // The message path on the host.
     room("VhostUser", ["LinuxSystem", "Virtqueue", "CLinux"], memory),
     room("StubControl", [], strict),
-    room("ClientStub", ["LinuxSystem", "Virtqueue", "VirtioBlock", "VirtioMessage", "VhostUser"], memory),
-    room("FrontEnds", ["ClientStub", "LinuxSystem"], memory),
+    room("ClientStub", ["CLinux", "LinuxSystem", "Virtqueue", "VirtioBlock", "VirtioMessage", "VhostUser"], memory),
+    room("FrontEnds", ["CLinux", "ClientStub", "LinuxSystem"], memory),
     program("drover-client-stub", ["FrontEnds", "ClientStub", "StubControl", "LinuxSystem", argumentParser], strict),
 
     // Policy: never on the data path.
@@ -103,18 +105,24 @@ let hostRooms: [Target] = [
             "LinuxSystem", logging, lifecycle,
         ],
         strict),
-    room("ControlAPI", ["ControlModel", hummingbird, httpClient, logging], strict),
-    program("droverd", ["Supervision", "ControlAPI", "ControlModel", "DroverConfiguration", "Hypervisor", argumentParser, logging, lifecycle], strict),
+    room("ControlAPI", ["ControlModel", hummingbird, httpClient, httpTypes, logging, lifecycle] + nio, strict),
+    program(
+        "droverd", ["Supervision", "ControlAPI", "ControlModel", "DroverConfiguration", "Hypervisor", argumentParser, logging, lifecycle],
+        strict),
     program("drover", ["ControlAPI", "ControlModel", "DroverConfiguration", "ImageBuilder", "Hypervisor", argumentParser], strict),
 ]
 
 let testTargets: [Target] = [
     tests("ArchitectureTests", []),
+    tests("ControlAPITests", ["ControlAPI", "ControlModel", logging]),
+    tests("FrontEndsTests", ["FrontEnds", "ClientStub", "LinuxSystem", "CLinux"]),
     tests("ImageBuilderTests", ["ImageBuilder"]),
     tests("PCIInventoryTests", ["PCIInventory"]),
 ]
 
-let fuzzTargets: [Target] = []
+let fuzzTargets: [Target] = [
+    fuzzer("nbd", ["FrontEnds"])
+]
 
 // MARK: package
 
@@ -144,6 +152,8 @@ let package = Package(
             .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
             .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
             .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+            .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+            .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
             .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
             .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
         ],

@@ -1,3 +1,5 @@
+public import CLinux
+
 /// The stub's one wait primitive: an io_uring on which every socket, eventfd and timer of the process lives.
 ///
 /// Operations are only queued here; one system call per turn submits them all and waits. Completions go to the tag's
@@ -23,6 +25,15 @@ public struct EventLoop: ~Copyable {
     public mutating func send(
         _ socket: Int32, _ buffer: UnsafeRawBufferPointer, more: Bool = false, linked: Bool = false, _ tag: EventTag
     ) {}
+
+    /// Receives into several places with one call: `recvmsg`, as soon as there is any byte. The message header, its vector and
+    /// its buffers stay valid and untouched until the completion. A front end uses it to get the rest of a write's
+    /// data into its buffer and the requests behind it with the same call.
+    public mutating func receiveMessage(_ socket: Int32, _ message: UnsafeMutablePointer<msghdr>, _ tag: EventTag) {}
+
+    /// Sends from several places with one call: `sendmsg` without SIGPIPE. May send less than all: the result says how much.
+    /// The message header, its vector and its buffers stay valid and untouched until the completion.
+    public mutating func sendMessage(_ socket: Int32, _ message: UnsafePointer<msghdr>, _ tag: EventTag) {}
 
     /// Waits until the descriptor is readable (`POLLIN`) or whatever `events` names; one completion per call, its result
     /// the events.

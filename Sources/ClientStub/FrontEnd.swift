@@ -21,6 +21,10 @@ public protocol FrontEnd: ~Copyable {
     /// A request of this front end is done.
     mutating func requestCompleted(_ completion: BlockCompletion, loop: inout EventLoop, service: inout Service)
 
+    /// The last call before every wait: whatever was collected in this turn of the loop goes out now, so that many replies
+    /// leave with one system call. May queue operations, but must not submit requests.
+    mutating func turnEnds(loop: inout EventLoop, service: inout Service)
+
     /// ``BlockService/allocate(bytes:)`` had answered `nil`, and something was released since.
     mutating func buffersAvailable(loop: inout EventLoop, service: inout Service)
 
@@ -53,6 +57,7 @@ public struct NoFrontEnd<Service: BlockService & ~Copyable>: FrontEnd {
         _ value: UInt64, result: Int32, flags: UInt32, loop: inout EventLoop, service: inout Service
     ) {}
     public mutating func requestCompleted(_ completion: BlockCompletion, loop: inout EventLoop, service: inout Service) {}
+    public mutating func turnEnds(loop: inout EventLoop, service: inout Service) {}
     public mutating func buffersAvailable(loop: inout EventLoop, service: inout Service) {}
     public mutating func exportsBecameKnown(loop: inout EventLoop, service: inout Service) {}
     public var nextDeadline: UInt64 { .max }

@@ -117,11 +117,16 @@ let testTargets: [Target] = [
     tests("ControlAPITests", ["ControlAPI", "ControlModel", logging]),
     tests("FrontEndsTests", ["FrontEnds", "ClientStub", "LinuxSystem", "CLinux"]),
     tests("ImageBuilderTests", ["ImageBuilder"]),
+    tests("LinuxSystemTests", ["LinuxSystem", "CLinux"]),
     tests("PCIInventoryTests", ["PCIInventory"]),
+    tests("VirtioBlockTests", ["VirtioBlock"]),
+    tests("VirtqueueTests", ["Virtqueue"]),
 ]
 
 let fuzzTargets: [Target] = [
-    fuzzer("nbd", ["FrontEnds"])
+    fuzzer("nbd", ["FrontEnds"]),
+    fuzzer("virtqueue-device", ["Virtqueue"]),
+    fuzzer("virtqueue-driver", ["Virtqueue"]),
 ]
 
 // MARK: package

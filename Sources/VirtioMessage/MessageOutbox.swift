@@ -30,6 +30,9 @@ public struct MessageOutbox: ~Copyable {
 
     public var isEmpty: Bool { head == tail }
 
+    /// How many bytes can be appended now.
+    public var freeBytes: Int { capacity - tail }
+
     /// `count` bytes of `pending` were sent, and no send is in flight now.
     public mutating func sent(_ count: Int) {
         precondition(count >= 0 && count <= tail - head)

@@ -115,15 +115,20 @@ let hostRooms: [Target] = [
 let testTargets: [Target] = [
     tests("ArchitectureTests", []),
     tests("ControlAPITests", ["ControlAPI", "ControlModel", logging]),
+    tests("DroverConfigurationTests", ["DroverConfiguration"]),
     tests("FrontEndsTests", ["FrontEnds", "ClientStub", "LinuxSystem", "CLinux"]),
     tests("ImageBuilderTests", ["ImageBuilder"]),
     tests("LinuxSystemTests", ["LinuxSystem", "CLinux"]),
     tests("PCIInventoryTests", ["PCIInventory"]),
+    tests(
+        "SupervisionTests",
+        ["Supervision", "Accounting", "ControlModel", "DroverConfiguration", "Hypervisor", "ImageBuilder", "StubControl", logging]),
     tests("VirtioBlockTests", ["VirtioBlock"]),
     tests("VirtqueueTests", ["Virtqueue"]),
 ]
 
 let fuzzTargets: [Target] = [
+    fuzzer("configuration", ["DroverConfiguration"]),
     fuzzer("nbd", ["FrontEnds"]),
     fuzzer("virtqueue-device", ["Virtqueue"]),
     fuzzer("virtqueue-driver", ["Virtqueue"]),

@@ -1,0 +1,24 @@
+/// What a client may use up. All bounds are per server process unless they say otherwise.
+public struct NBDLimits: Sendable {
+    /// Connections at a time; more are closed at once.
+    public var clients = 64
+    /// Requests of one client that are not answered yet; further ones stay in its socket.
+    public var requestsPerClient = 128
+    /// Pool bytes that one client's requests may hold; a request larger than that is let through alone.
+    public var bytesPerClient = 8 << 20
+    /// The longest read or write that clients are told of, in bytes, if the disk takes so much.
+    public var longestPayload: UInt32 = 32 << 20
+    /// How long the handshake may take, in nanoseconds; it also covers the wait for the first session of the DD/OS.
+    public var handshake: UInt64 = 60_000_000_000
+    /// How long a client may hold buffers without sending or taking a byte while others wait for buffers, in nanoseconds.
+    public var stall: UInt64 = 10_000_000_000
+
+    public init() {}
+
+    /// Bytes of a connection's receive buffer: about sixteen 4 KiB writes with one call.
+    static let receiveBuffer = 64 << 10
+    /// After a long write, only so much is received before the next header is known, so that its data goes straight to its buffer.
+    static let shortReceive = 256
+    /// A write of at least so many bytes is a long one.
+    static let longWrite = 16 << 10
+}

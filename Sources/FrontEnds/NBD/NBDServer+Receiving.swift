@@ -1,0 +1,173 @@
+internal import CLinux
+internal import ClientStub
+
+extension NBDServer where Service: ~Copyable {
+    /// A receive is done: bytes of the handshake, of requests, or of a write's data.
+    mutating func received(_ client: Int, result: Int32, loop: inout EventLoop, service: inout Service) {
+        connections[client].receiving = false
+        let direct = connections[client].directRoom
+        connections[client].directRoom = 0
+        switch connections[client].phase {
+        case .free:
+            return
+        case .closing:
+            dropWrite(client, service: &service)
+            return finishClosing(client)
+        case .draining:
+            dropWrite(client, service: &service)
+            return closeIfDrained(client, service: &service)
+        case .handshake, .transmission:
+            break
+        }
+        guard result > 0 else {
+            if result == -EINTR || result == -EAGAIN {
+                return advance(client, loop: &loop, service: &service)
+            }
+            // 0: the client sends nothing more, but may still read its answers.
+            if result == 0 && connections[client].phase == .transmission {
+                return drain(client, service: &service)
+            }
+            return close(client, service: &service)
+        }
+        connections[client].lastProgress = loop.now
+        let count = Int(result)
+        connections[client].machine?.take(min(count, direct))
+        if count > direct { connections[client].received(count - direct) }
+        advance(client, loop: &loop, service: &service)
+    }
+
+    /// Goes as far as the received bytes, the limits and the buffers allow, and then receives more if that would help.
+    mutating func advance(_ client: Int, loop: inout EventLoop, service: inout Service) {
+        guard !connections[client].receiving else { return }
+        switch connections[client].phase {
+        case .handshake: advanceHandshake(client, loop: &loop, service: &service)
+        case .transmission: break
+        case .free, .draining, .closing: return
+        }
+        guard connections[client].phase == .transmission else { return }
+        if takeRequests(client, service: &service) { receive(client, loop: &loop, service: &service) }
+    }
+
+    /// True: everything that was received is understood, and more is needed.
+    private mutating func takeRequests(_ client: Int, service: inout Service) -> Bool {
+        if connections[client].waiting != NBDConnection.none && !retryWaiting(client, service: &service) { return false }
+        while true {
+            if connections[client].writing != NBDConnection.none && !takeData(client, service: &service) { return true }
+            // A reply belongs to every request, so this bounds the replies too.
+            if connections[client].requests >= limits.requestsPerClient { return false }
+            let event = connections[client].withStaged { connection, staged in
+                var position = 0
+                let event = connection.machine?.next(staged, at: &position) ?? .broken
+                connection.consume(position)
+                return event
+            }
+            switch event {
+            case .needsInput:
+                return true
+            case .request(let request, let command):
+                if command == .write { connections[client].lastWasLongWrite = request.length >= NBDLimits.longWrite }
+                let index = pending.add(request, command, client: client)
+                connections[client].requests += 1
+                if !begin(index, client, service: &service) { return false }
+            case .refused(let request, let error):
+                let index = pending.add(request, .flush, client: client)
+                connections[client].requests += 1
+                refuse(index, error)
+            case .disconnect:
+                drain(client, service: &service)
+                return false
+            case .broken:
+                close(client, service: &service)
+                return false
+            }
+        }
+    }
+
+    /// Moves what was received of a write's data to its buffer. True: it is complete and on its way.
+    private mutating func takeData(_ client: Int, service: inout Service) -> Bool {
+        let index = connections[client].writing
+        guard let buffer = pending[index].buffer, let missing = connections[client].machine?.payload else { return false }
+        if missing > 0 {
+            let target = unsafe service.pointer(of: buffer)
+            let length = Int(pending[index].request.length)
+            // SAFETY: the buffer has as many bytes as the request is long; the missing ones are its last.
+            let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: target[length - missing..<length])
+            let moved = unsafe connections[client].copyStaged(to: rest, count: missing)
+            connections[client].machine?.take(moved)
+            if moved < missing { return false }
+        }
+        connections[client].writing = NBDConnection.none
+        submit(index, service: &service)
+        return true
+    }
+
+    /// Receives: the rest of a write's data straight into its buffer, and whatever follows into the receive buffer.
+    mutating func receive(_ client: Int, loop: inout EventLoop, service: inout Service) {
+        guard !connections[client].receiving else { return }
+        connections[client].receiving = true
+        let socket = connections[client].socket
+        let tag = NBDTag(.receive, client: client).event
+        let index = connections[client].writing
+        if index != NBDConnection.none, let buffer = pending[index].buffer, let missing = connections[client].machine?.payload, missing > 0
+        {
+            let length = Int(pending[index].request.length)
+            // SAFETY: the buffer has as many bytes as the request is long, and stays in place until the write is submitted.
+            let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: service.pointer(of: buffer)[length - missing..<length])
+            if let message = unsafe connections[client].receiveMessage(into: rest) {
+                connections[client].directRoom = missing
+                unsafe loop.receiveMessage(socket, message, tag)
+                return
+            }
+        }
+        unsafe loop.receive(socket, into: connections[client].room(), waitAll: false, tag)
+    }
+
+    // MARK: handshake
+
+    private mutating func advanceHandshake(_ client: Int, loop: inout EventLoop, service: inout Service) {
+        // One answer at a time; before the first session nobody knows what could be offered.
+        if connections[client].sending || connections[client].closesAfterOutput { return }
+        guard service.exportsKnown else { return }
+        var output: [UInt8] = []
+        let exports = exports
+        let step = connections[client].withStaged { connection, staged in
+            let (consumed, step) = connection.handshake.consume(staged, exports: exports, output: &output)
+            connection.consume(consumed)
+            return step
+        }
+        switch step {
+        case .needsInput:
+            break
+        case .transmission(let export, let structuredReplies):
+            connections[client].phase = .transmission
+            connections[client].export = export
+            connections[client].structuredReplies = structuredReplies
+            connections[client].machine = NBDTransmission(export: exports[export], structuredReplies: structuredReplies)
+        case .close:
+            connections[client].closesAfterOutput = true
+        }
+        if output.isEmpty {
+            if connections[client].closesAfterOutput { return close(client, service: &service) }
+        } else {
+            answer(client, output, loop: &loop)
+        }
+        if step == .needsInput { receive(client, loop: &loop, service: &service) }
+    }
+
+    /// Sends bytes of the handshake, one answer at a time.
+    mutating func answer(_ client: Int, _ bytes: [UInt8], loop: inout EventLoop) {
+        let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 1)
+        unsafe copy.copyBytes(from: bytes)
+        unsafe connections[client].handshakeOutput = copy
+        connections[client].handshakeSent = 0
+        sendHandshake(client, loop: &loop)
+    }
+
+    mutating func sendHandshake(_ client: Int, loop: inout EventLoop) {
+        guard let output = unsafe connections[client].handshakeOutput else { return }
+        connections[client].sending = true
+        // SAFETY: the output is freed only after the send's completion.
+        let rest = unsafe UnsafeRawBufferPointer(rebasing: output[connections[client].handshakeSent...])
+        unsafe loop.send(connections[client].socket, rest, NBDTag(.send, client: client).event)
+    }
+}

@@ -53,11 +53,11 @@ public struct VirtqueueLayout: Equatable, Sendable {
     /// Traps unless `size` is a power of two up to 32768 and `start` a multiple of 64: the caller's own numbers.
     public init(size: UInt16, at start: UInt64, indirectEntries: UInt16 = 0) {
         precondition(size > 0 && UInt32(size) <= Self.largestSize && size & (size - 1) == 0 && start % 64 == 0)
-        let driver = start + UInt64(size) * 16
+        let driver = Self.nextLine(start + UInt64(size) * 16)
         let device = Self.nextLine(driver + 6 + UInt64(size) * 2)
         let indirect = Self.nextLine(device + 6 + UInt64(size) * 8)
         self.init(
-            size: size, descriptors: start, driver: Self.nextLine(driver), device: device, indirect: indirect,
+            size: size, descriptors: start, driver: driver, device: device, indirect: indirect,
             indirectEntries: indirectEntries)
     }
 

@@ -76,7 +76,7 @@ let sharedRooms: [Target] = [
     room("VirtioMessage", [], shared),
     room("ServerStub", ["CLinux", "LinuxSystem", "Virtqueue", "VirtioBlock", "VirtioMessage"], shared),
     .executableTarget(
-        name: "drover-server-stub", dependencies: ["ServerStub", "LinuxSystem"], swiftSettings: shared,
+        name: "drover-server-stub", dependencies: ["CLinux", "ServerStub", "LinuxSystem"], swiftSettings: shared,
         linkerSettings: guest ? [.unsafeFlags(["-static-executable"])] : []),
 ]
 

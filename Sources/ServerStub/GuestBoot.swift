@@ -1,5 +1,6 @@
 internal import CLinux
-public import LinuxSystem
+internal import LinuxSystem
+internal import VirtioMessage
 
 /// What PID 1 does before it can serve.
 public enum GuestBoot {
@@ -69,20 +70,81 @@ public enum GuestBoot {
         let failures = mountFileSystems()
         var log = StubLog(output: console(), sinceBoot: true)
         for failure in failures { log.line(failure) }
+        ProcessControl.ignoreBrokenPipes()
         let options = KernelCommandLine(text("/proc/cmdline"))
         let modules = ModuleList(text("/etc/drover/modules"))
         let loaded = modules.load(log: &log)
         log.line("modules: " + decimal(loaded) + " of " + decimal(modules.entries.count))
-        let deadline = Clock.monotonic() + UInt64(options.waitSeconds) * 1_000_000_000
-        let disks = waitForDisks(DiskDiscovery(device: options.device), until: deadline)
-        for disk in disks { log.line("disk: " + disk.name + " " + disk.serial) }
-        if disks.isEmpty { log.line("no disk appeared below " + options.device) }
-        do throws(SystemError) {
-            _ = try connect(port: options.port, until: deadline)
-        } catch {
-            log.line("no connection to the client stub: " + error.description)
-        }
+        let end = serve(options, log: log)
+        if case .injected(.hang) = end { NativeServer.hang() }
         die()
+    }
+
+    /// From finding the disks to the end of the connection; what went wrong is on the console.
+    private static func serve(_ options: KernelCommandLine, log: consuming StubLog) -> StubServer.End? {
+        let deadline = Clock.monotonic() + UInt64(options.waitSeconds) * 1_000_000_000
+        var disks = DiskQueue()
+        for disk in waitForDisks(DiskDiscovery(device: options.device), until: deadline) {
+            open(disk, until: deadline, into: &disks, log: &log)
+        }
+        if disks.count == 0 { log.line("no disk appeared below " + options.device) }
+        var doing = "pool"
+        do throws(SystemError) {
+            let pool = try ServerPool.guest()
+            log.line("pool: " + decimal(pool.byteCount >> 20) + " MiB in " + decimal(pool.extents.count) + " extents")
+            doing = "connection to the client stub"
+            let socket = try connect(port: options.port, until: deadline)
+            log.line("connected")
+            doing = "serving"
+            let settings = StubServer.Options(pollCap: UInt64(options.pollMicroseconds ?? 50) * 1000)
+            // The log moves into the server; what is said after that goes to the console alone.
+            var server = try StubServer(
+                socket: socket, pool: pool, diskCount: disks.count, log: log, options: settings,
+                disks: { _ in disks.removeFirst() })
+            try server.announce()
+            let end = try server.serve()
+            server.log.line("connection ended: " + text(end))
+            return end
+        } catch {
+            var last = StubLog(output: console(), sinceBoot: true)
+            last.line(doing + ": " + error.description)
+            return nil
+        }
+    }
+
+    private static func open(
+        _ disk: FoundDisk, until deadline: UInt64, into disks: inout DiskQueue, log: inout StubLog
+    ) {
+        while true {
+            do throws(SystemError) {
+                let opened = try ServedDisk(
+                    path: "/dev/" + disk.name, name: disk.name, serial: disk.serial,
+                    queueAttributes: "/sys/block/" + disk.name + "/queue")
+                let limits = opened.description.limits
+                log.line(
+                    "disk " + decimal(disks.count) + ": " + disk.name + ", " + decimal(Int(limits.size >> 20)) + " MiB, blocks of "
+                        + decimal(Int(limits.logicalBlockSize)) + (limits.isReadOnly ? ", read-only" : ""))
+                if disks.count < VirtioMessageLimits.devices { disks.append(opened) }
+                return
+            } catch {
+                // devtmpfs may be a moment behind sysfs.
+                if error.code != ENOENT || Clock.monotonic() > deadline {
+                    log.line("disk " + disk.name + " did not open: " + error.description)
+                    return
+                }
+            }
+            Clock.sleep(nanoseconds: 20_000_000)
+        }
+    }
+
+    private static func text(_ end: StubServer.End) -> String {
+        switch end {
+        case .closed: "closed by the client stub"
+        case .failed(let code): SystemError(code: code, call: "recv").description
+        case .badStream: "its messages make no sense"
+        case .injected(.hang): "told to hang"
+        case .injected(.panic): "told to panic"
+        }
     }
 
     private static func text(_ path: String) -> String {

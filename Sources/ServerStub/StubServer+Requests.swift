@@ -1,0 +1,275 @@
+internal import CLinux
+internal import LinuxSystem
+internal import VirtioBlock
+internal import VirtioMessage
+internal import Virtqueue
+
+extension StubServer {
+    // MARK: queues
+
+    /// Takes what the driver made available on all queues, and shows it what is done.
+    /// - Returns: whether there was anything.
+    mutating func serveQueues() throws(SystemError) -> Bool {
+        var worked = false
+        for device in 0..<bus.devices.count where bus.devices[device].isRunning {
+            for queue in 0..<bus.devices[device].queues.count {
+                worked = try takeRequests(device, queue) || worked
+            }
+        }
+        return worked
+    }
+
+    private mutating func takeRequests(_ device: Int, _ queue: Int) throws(SystemError) -> Bool {
+        guard bus.devices[device].queues[queue].canTake else { return false }
+        var taken = false
+        while !requests.isFull, bus.devices[device].queues[queue].canTake {
+            do throws(VirtqueueError) {
+                guard try bus.devices[device].queues[queue].ring?.pop(from: pool.memory, into: &chain) == true else { break }
+            } catch {
+                breakQueue(device, queue, error.description)
+                break
+            }
+            taken = true
+            try begin(device, queue)
+        }
+        if taken { publish(device, queue) }
+        return taken
+    }
+
+    /// The driver has broken a queue: the device wants to be reset.
+    private mutating func breakQueue(_ device: Int, _ queue: Int, _ why: String) {
+        bus.devices[device].queues[queue].isBroken = true
+        complain("disk " + bus.devices[device].disk.description.name + ": " + why)
+        do throws(MessageError) { try bus.breakDown(device, outbox: &outbox) } catch {}
+    }
+
+    /// Whether a chain is there to be taken on any queue.
+    func hasAvailable() -> Bool {
+        guard !requests.isFull else { return false }
+        for device in 0..<bus.devices.count where bus.devices[device].isRunning {
+            for queue in 0..<bus.devices[device].queues.count where bus.devices[device].queues[queue].hasAvailable {
+                return true
+            }
+        }
+        return false
+    }
+
+    /// Asks for doorbells on all queues. True: something is there already.
+    mutating func enableNotifications() -> Bool {
+        guard !requests.isFull else { return false }
+        var any = false
+        for device in 0..<bus.devices.count where bus.devices[device].isRunning {
+            for queue in 0..<bus.devices[device].queues.count where bus.devices[device].queues[queue].canTake {
+                if bus.devices[device].queues[queue].ring?.enableNotification() == true { any = true }
+            }
+        }
+        return any
+    }
+
+    /// Shows the driver what was used, and notes whether it wants to be told.
+    private mutating func publish(_ device: Int, _ queue: Int) {
+        if bus.devices[device].queues[queue].ring?.publishUsed() == true { bus.devices[device].queues[queue].owesDoorbell = true }
+    }
+
+    /// Publishes what completions gave back, and sends the doorbells that are owed.
+    mutating func flushDoorbells() {
+        for device in 0..<bus.devices.count {
+            for queue in 0..<bus.devices[device].queues.count {
+                publish(device, queue)
+                guard bus.devices[device].queues[queue].owesDoorbell else { continue }
+                do throws(MessageError) {
+                    try outbox.eventUsed(device: UInt16(device), queue: UInt32(queue))
+                    bus.devices[device].queues[queue].owesDoorbell = false
+                } catch {}  // No room now: it stays owed.
+            }
+        }
+    }
+
+    // MARK: requests
+
+    /// Begins the request in `chain`.
+    private mutating func begin(_ device: Int, _ queue: Int) throws(SystemError) {
+        guard let status = unsafe statusPlace() else {
+            // Nowhere to say how it ended (virtio 1.2, 5.2.6.1 wants the byte): the driver is broken.
+            breakQueue(device, queue, "a request without a status byte")
+            return
+        }
+        let description = bus.devices[device].disk.description
+        var request = BlockRequest()
+        request.device = device
+        request.queue = queue
+        request.head = chain.head
+        unsafe request.status = status
+        bus.devices[device].queues[queue].inFlight += 1
+        let command = BlockCommand(chain, bounds: bus.devices[device].bounds)
+        switch command {
+        case .refuse(let reason):
+            complete(request, reason)
+        case .identify:
+            complete(request, identify(description, &request) ? .ok : .ioError)
+        case .read(let offset, let length), .write(let offset, let length):
+            request.offset = offset
+            request.remaining = length
+            if case .read = command {
+                request.work = .read
+                request.written = UInt32(clamping: length + 1)
+            } else {
+                request.work = .write
+            }
+            try start(request, transfer: length)
+        case .flush:
+            request.work = .flush
+            try start(request, transfer: 0)
+        case .discard(let offset, let length):
+            request.offset = offset
+            request.remaining = length
+            // Only discarding (0x07: punch hole, keep size, no hide stale) on a device; a hole in a file.
+            request.work = .allocate(mode: description.isBlockDevice ? 0x07 : 0x03, otherwise: 0)
+            try start(request, transfer: 0)
+        case .writeZeroes(let offset, let length, let unmap):
+            request.offset = offset
+            request.remaining = length
+            // 0x11: zero range, keep size; 0x03: punch hole, which reads as zeroes. One of them is there nearly always.
+            request.work = unmap ? .allocate(mode: 0x03, otherwise: 0x11) : .allocate(mode: 0x11, otherwise: 0x03)
+            try start(request, transfer: 0)
+        }
+    }
+
+    /// The last byte of the writable part; nil if there is none.
+    private func statusPlace() -> UnsafeMutableRawPointer? {
+        var index = chain.count
+        while index > chain.readableCount {
+            index -= 1
+            let segment = chain[index]
+            // SAFETY: the last byte of a segment that is not empty.
+            if segment.count > 0 { return unsafe segment.base + Int(segment.count - 1) }
+        }
+        return nil
+    }
+
+    /// Writes the disk's serial number into the request's data (VIRTIO_BLK_T_GET_ID).
+    private func identify(_ disk: DiskDescription, _ request: inout BlockRequest) -> Bool {
+        let room = min(chain.writableBytes - 1, UInt64(VirtioBlockHeader.idByteCount))
+        var bytes = [UInt8](repeating: 0, count: VirtioBlockHeader.idByteCount)
+        for (index, byte) in disk.serial.utf8.prefix(VirtioBlockHeader.idByteCount).enumerated() { bytes[index] = byte }
+        bytes.removeLast(bytes.count - Int(room))
+        // SAFETY: the bytes are private; the chain checks its own room.
+        let copied = unsafe bytes.withUnsafeBytes { unsafe chain.copyWritable(from: $0) }
+        request.written = UInt32(clamping: chain.writableBytes)
+        return copied == bytes.count
+    }
+
+    private mutating func start(_ request: BlockRequest, transfer: UInt64) throws(SystemError) {
+        var isEmpty = false
+        switch request.work {
+        case .flush: break
+        default: isEmpty = request.remaining == 0
+        }
+        if isEmpty {
+            complete(request, .ok)
+            return
+        }
+        guard let slot = requests.take(request) else { preconditionFailure("takeRequests looked for a free slot") }
+        if transfer > 0 {
+            let isWrite = if case .write = request.work { true } else { false }
+            let fits = requests.setVectors(
+                slot, chain, readable: isWrite, skip: isWrite ? VirtioBlockHeader.byteCount : 0, length: transfer)
+            guard fits else {
+                requests.release(slot)
+                complete(request, .ioError)
+                return
+            }
+        }
+        try submit(slot)
+    }
+
+    /// Pushes what is left of a request.
+    private mutating func submit(_ slot: Int) throws(SystemError) {
+        let request = requests[slot]
+        let file = bus.devices[request.device].disk.descriptor.rawValue
+        let tag = CompletionKind.request | UInt64(slot)
+        switch request.work {
+        case .flush:
+            try ring.push(.sync(file, dataOnly: true), userData: tag)
+        case .allocate(let mode, _):
+            try ring.push(.allocate(file, mode: mode, offset: request.offset, length: request.remaining), userData: tag)
+        case .read, .write:
+            let isRead = if case .read = request.work { true } else { false }
+            let vectors = unsafe requests.pendingVectors(slot)
+            // SAFETY: the vectors point into the pool, which stays mapped until `drain` has seen every completion, and the slot's
+            // vectors stay as they are until then.
+            if vectors.count == 1, hasFixedBuffers {
+                let buffer = unsafe UnsafeMutableRawBufferPointer(start: vectors[0].iov_base, count: vectors[0].iov_len)
+                try ring.push(
+                    isRead
+                        ? unsafe .readFixed(file, into: buffer, at: request.offset, bufferIndex: 0)
+                        : unsafe .writeFixed(file, from: UnsafeRawBufferPointer(buffer), at: request.offset, bufferIndex: 0),
+                    userData: tag)
+            } else {
+                let first = unsafe UnsafePointer(vectors.baseAddress.unsafelyUnwrapped)
+                try ring.push(
+                    isRead
+                        ? unsafe .readVectors(file, first, count: vectors.count, at: request.offset)
+                        : unsafe .writeVectors(file, first, count: vectors.count, at: request.offset),
+                    userData: tag)
+            }
+        }
+    }
+
+    /// An operation of a request has completed: the request ends, or goes on with what is left.
+    mutating func finishRequest(_ slot: Int, _ result: Int32) {
+        var request = requests[slot]
+        var status = VirtioBlockStatus.ok
+        switch request.work {
+        case .read, .write:
+            if result > 0, UInt64(result) < request.remaining {
+                requests.advance(slot, by: UInt64(result))
+                resubmit(slot)
+                return
+            }
+            if result == -EAGAIN || result == -EINTR {
+                resubmit(slot)
+                return
+            }
+            if result <= 0 || UInt64(result) > request.remaining { status = .ioError }
+        case .flush:
+            if result < 0 { status = .ioError }
+        case .allocate(_, let otherwise):
+            if result == -EOPNOTSUPP || result == -ENODEV {
+                if otherwise != 0 {
+                    request.work = .allocate(mode: otherwise, otherwise: 0)
+                    requests[slot] = request
+                    resubmit(slot)
+                    return
+                }
+                status = .unsupported
+            } else if result < 0 {
+                status = .ioError
+            }
+        }
+        requests.release(slot)
+        if status != .ok { complain("disk " + bus.devices[request.device].disk.description.name + ": errno " + decimal(-Int(result))) }
+        complete(request, status)
+    }
+
+    private mutating func resubmit(_ slot: Int) {
+        do throws(SystemError) {
+            try submit(slot)
+        } catch {
+            let request = requests[slot]
+            requests.release(slot)
+            complete(request, .ioError)
+        }
+    }
+
+    /// Writes the status and gives the chain back; a reset that waited for the last one is answered.
+    private mutating func complete(_ request: BlockRequest, _ status: VirtioBlockStatus) {
+        // SAFETY: the place was in the pool when the chain was taken, and the pool is still mapped.
+        unsafe request.status?.storeBytes(of: status.rawValue, as: UInt8.self)
+        bus.devices[request.device].queues[request.queue].inFlight -= 1
+        bus.devices[request.device].queues[request.queue].ring?.pushUsed(head: request.head, length: request.written)
+        if bus.devices[request.device].hasPendingReset {
+            do throws(MessageError) { try bus.finishResets(request.device, outbox: &outbox) } catch {}
+        }
+    }
+}

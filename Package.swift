@@ -87,7 +87,9 @@ let hostRooms: [Target] = [
     // The message path on the host.
     room("VhostUser", ["LinuxSystem", "Virtqueue", "CLinux"], memory),
     room("StubControl", [], strict),
-    room("ClientStub", ["CLinux", "LinuxSystem", "Virtqueue", "VirtioBlock", "VirtioMessage", "VhostUser"], memory),
+    room(
+        "ClientStub", ["CLinux", "LinuxSystem", "Virtqueue", "VirtioBlock", "VirtioMessage", "VhostUser"],
+        memory + [.enableExperimentalFeature("SuppressedAssociatedTypes")]),
     room("FrontEnds", ["CLinux", "ClientStub", "LinuxSystem"], memory),
     program("drover-client-stub", ["FrontEnds", "ClientStub", "StubControl", "LinuxSystem", argumentParser], strict),
 
@@ -109,7 +111,9 @@ let hostRooms: [Target] = [
     program(
         "droverd", ["Supervision", "ControlAPI", "ControlModel", "DroverConfiguration", "Hypervisor", argumentParser, logging, lifecycle],
         strict),
-    program("drover", ["ControlAPI", "ControlModel", "DroverConfiguration", "ImageBuilder", "Hypervisor", argumentParser], strict),
+    program(
+        "drover", ["ControlAPI", "ControlModel", "DroverConfiguration", "ImageBuilder", "Hypervisor", "PCIInventory", argumentParser],
+        strict),
 ]
 
 let testTargets: [Target] = [

@@ -1,16 +1,25 @@
+internal import Glibc
+
 /// Builds DD/OS images from Debian's own packages, and keeps them in a content-addressed cache.
 ///
-/// The cache directory holds `packages/` (what apt downloaded) and `images/HASH/` with `vmlinux`, `initrd` and
-/// `manifest.json`. Any number of builders, in any number of processes, may use one cache.
+/// The cache directory holds `packages/` (what apt downloaded), `kernels/` (those, unpacked) and `images/HASH/` with
+/// `vmlinux`, `initrd` and `manifest.json`. Any number of builders, in any number of processes, may use one cache.
 public struct ImageBuilder: Sendable {
     /// For instance `/var/cache/drover`. Created when needed.
     public let cacheDirectory: String
     /// For instance `/usr/share/drover/Images`.
     public let recipesDirectory: String
 
-    public init(cacheDirectory: String, recipesDirectory: String) {
+    let tools: Tools
+    var cache: ImageCache { ImageCache(directory: cacheDirectory) }
+
+    /// - Parameter searchPath: Where apt-get, dpkg-deb and the others are found; as `PATH`.
+    public init(cacheDirectory: String, recipesDirectory: String, searchPath: String? = nil) {
         self.cacheDirectory = cacheDirectory
         self.recipesDirectory = recipesDirectory
+        // depmod is in sbin, which people's PATH may lack.
+        let inherited = getenv("PATH").map { String(cString: $0) } ?? "/usr/bin:/bin"
+        tools = Tools(searchPath: searchPath ?? inherited + ":/usr/sbin:/sbin")
     }
 
     /// Gives an image for a device: from the cache if there is one, else builds it.
@@ -28,42 +37,75 @@ public struct ImageBuilder: Sendable {
         serverStub: String,
         progress: @escaping @Sendable (ImageProgress) -> Void = { _ in }
     ) async throws(ImageError) -> BuiltImage {
-        throw .noSuchRecipe(name: recipe, directory: recipesDirectory, known: [])
+        let recipe = try self.recipe(named: recipe)
+        for module in extraModules where !ImageRecipe.isModule(module) {
+            throw .noSuchModule(name: module, kernelRelease: recipe.name)
+        }
+        try checkServerStub(serverStub)
+        let archive = DebianArchive(tools: tools, directory: cache.packages)
+        let package = try await ResolvedPackages(path: "\(cache.packages)/resolved.json")
+            .resolve(recipe.package, version: recipe.version, in: archive, progress: progress)
+        let inputs = ImageInputs(
+            recipe: recipe, package: package, modaliases: modaliases, extraModules: extraModules,
+            serverStub: try await tools.file(serverStub))
+        let hash = try await inputs.hash(tools)
+        if let image = try cache.image(hash) {
+            progress(.cached(hash: hash))
+            return image
+        }
+
+        let lock = try await cache.lock { progress(.waitingForOtherBuilder) }
+        defer { withExtendedLifetime(lock) {} }
+        if let image = try cache.image(hash) {
+            progress(.cached(hash: hash))
+            return image
+        }
+        FileStore.remove(cache.staging)
+        try FileStore.makeDirectory(cache.staging)
+        defer { FileStore.remove(cache.staging) }
+        if Task.isCancelled { throw .cancelled }
+
+        var tree = KernelTree(package: package, kernels: cache.kernels)
+        if tree == nil {
+            let file = try await archive.fetch(package, staging: cache.staging, progress: progress)
+            tree = try await KernelTree.unpack(
+                package, file: file, kernels: cache.kernels, staging: cache.staging, tools: tools, progress: progress)
+        }
+        guard let tree else { throw .badKernel(package: package.name, problem: "it vanished from the cache") }
+        let image = try await assemble(inputs, hash: hash, tree: tree, serverStub: serverStub, progress: progress)
+        progress(.done(hash: hash))
+        return image
+    }
+
+    private func checkServerStub(_ path: String) throws(ImageError) {
+        guard FileStore.exists(path) else { throw .badServerStub(path: path, problem: "there is no such file") }
+        guard let format = try ExecutableFormat(untrustedFile: path) else {
+            throw .badServerStub(path: path, problem: "it isn't an x86-64 program")
+        }
+        guard !format.hasInterpreter else {
+            throw .badServerStub(path: path, problem: "it is linked dynamically, and the guest has no libraries")
+        }
     }
 
     /// The recipes there are, by name.
-    public func recipes() throws(ImageError) -> [ImageRecipe] { [] }
-
-    /// The images in the cache, by recipe and hash.
-    public func list() throws(ImageError) -> [BuiltImage] { [] }
-
-    /// The image with this hash, or with the only one that begins so.
-    public func inspect(hash: String) throws(ImageError) -> BuiltImage {
-        throw .noSuchImage(hash: hash, matches: 0)
+    public func recipes() throws(ImageError) -> [ImageRecipe] {
+        var recipes: [ImageRecipe] = []
+        for name in try recipeNames() { recipes.append(try readRecipe(name)) }
+        return recipes
     }
 
-    /// Removes images and packages that nothing needs: every image whose hash isn't in `keeping`, every package that
-    /// no image left comes from, and what interrupted builds left.
-    ///
-    /// - Returns: What was removed.
-    @discardableResult
-    public func prune(keeping hashes: Set<String> = []) throws(ImageError) -> PrunedFiles {
-        PrunedFiles(images: [], packages: [], bytes: 0)
+    private func recipeNames() throws(ImageError) -> [String] {
+        try FileStore.names(in: recipesDirectory).filter { $0.hasSuffix(".yaml") && !$0.hasPrefix(".") }.map { String($0.dropLast(5)) }
     }
-}
 
-/// What ``ImageBuilder/prune(keeping:)`` removed.
-public struct PrunedFiles: Sendable, Equatable, Codable {
-    /// Hashes.
-    public var images: [String]
-    /// File names.
-    public var packages: [String]
-    /// Bytes freed.
-    public var bytes: UInt64
+    private func recipe(named name: String) throws(ImageError) -> ImageRecipe {
+        let known = try recipeNames()
+        guard known.contains(name) else { throw .noSuchRecipe(name: name, directory: recipesDirectory, known: known) }
+        return try readRecipe(name)
+    }
 
-    public init(images: [String], packages: [String], bytes: UInt64) {
-        self.images = images
-        self.packages = packages
-        self.bytes = bytes
+    private func readRecipe(_ name: String) throws(ImageError) -> ImageRecipe {
+        let path = "\(recipesDirectory)/\(name).yaml"
+        return try ImageRecipe(untrustedYAML: String(decoding: try FileStore.read(path), as: UTF8.self), name: name, path: path)
     }
 }

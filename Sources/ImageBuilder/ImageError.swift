@@ -1,4 +1,4 @@
-import Glibc
+internal import Glibc
 
 /// Why there is no image. The description is a sentence for people: what happened, to what, and what to do.
 public enum ImageError: Error, Sendable, Equatable {
@@ -31,6 +31,8 @@ public enum ImageError: Error, Sendable, Equatable {
     case damagedCache(path: String, problem: String)
     /// No image has this hash, or a prefix names more than one.
     case noSuchImage(hash: String, matches: Int)
+    /// Someone builds an image in this cache now.
+    case busy(directory: String)
     /// The task that built was cancelled. Nothing of the build is left.
     case cancelled
 }
@@ -56,7 +58,7 @@ extension ImageError: CustomStringConvertible {
         case .noSuchModule(let name, let kernelRelease):
             "kernel \(kernelRelease) has no module \(name)"
         case .badServerStub(let path, let problem):
-            "\(path) can't be the guest's server stub: \(problem); build it with `make guest`"
+            "\(path) can't be the guest's server stub: \(problem); build it with `make`"
         case .programMissing(let program, let package):
             "the program \(program) isn't installed; run `apt-get install \(package)`"
         case .programFailed(let program, let status, let detail):
@@ -71,6 +73,8 @@ extension ImageError: CustomStringConvertible {
             matches > 1
                 ? "\(hash) could be \(matches) images; give more digits"
                 : "there is no image \(hash) in the cache; `drover image list` shows what there is"
+        case .busy(let directory):
+            "an image is being built in \(directory); try again when that is done"
         case .cancelled:
             "the build was cancelled"
         }

@@ -5,6 +5,19 @@ public struct ImageRecipe: Sendable, Equatable, Codable {
         case stock
     }
 
+    /// A device table that the package doesn't list, because its driver is built into the kernel.
+    public struct Alias: Sendable, Equatable, Codable {
+        /// As in `modules.alias`: `pci:v00001AF4d*`.
+        public var match: String
+        /// For instance `virtio_pci`. Counts only when the kernel really has it.
+        public var driver: String
+
+        public init(match: String, driver: String) {
+            self.match = match
+            self.driver = driver
+        }
+    }
+
     /// The file's name without `.yaml`.
     public var name: String
     public var kind: Kind
@@ -16,6 +29,7 @@ public struct ImageRecipe: Sendable, Equatable, Codable {
     public var version: String?
     /// Modules that every image of this recipe has, in load order, each with optional parameters after a space.
     public var modules: [String]
+    public var aliases: [Alias]
     /// Kernel command line.
     public var commandLine: String
 }

@@ -101,7 +101,7 @@ int drover_pci_get(struct drover_pci *pci, int index, struct drover_pci_function
     }
     enter(&target, error, error_size);
     struct pci_dev *f = pci->functions[index];
-    pci_fill_info(f, PCI_FILL_IDENT | PCI_FILL_CLASS_EXT | PCI_FILL_SUBSYS);
+    pci_fill_info(f, PCI_FILL_IDENT | PCI_FILL_CLASS | PCI_FILL_CLASS_EXT | PCI_FILL_SUBSYS);
     memset(function, 0, sizeof *function);
     function->domain = (uint32_t)f->domain;
     function->bus = f->bus;

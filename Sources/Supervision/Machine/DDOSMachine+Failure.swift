@@ -122,8 +122,7 @@ extension DDOSMachine {
         switch (record.intent, found) {
         case (.run, .nothing):
             guard record.generation > 0 else { return prepare(&effects) }
-            // It lived once: fence all the same, for a VM may have gone unseen.
-            fail(.diedUnwatched, "VM and client stub were gone when the supervisor started", now, &effects)
+            resume(.diedUnwatched, "VM and client stub were gone when the supervisor started", now, &effects)
         case (.run, .ready):
             state = .ready
             if record.readySince == nil { record.readySince = now }
@@ -136,8 +135,7 @@ extension DDOSMachine {
             state = .booting
             setTimer(policy.bootDeadline, &effects)
             effects.append(.emit(Report(.adopted, "found booting and adopted, life \(record.generation)", generation: record.generation)))
-        case (.run, .broken(let cause, let reason)):
-            fail(cause, reason, now, &effects)
+        case (.run, .broken(let cause, let reason)): resume(cause, reason, now, &effects)
         case (.stopped, .nothing): break
         // Stopped on request, but something is left: the stop was interrupted.
         case (.stopped, _): stopLeftovers(&effects)
@@ -147,6 +145,14 @@ extension DDOSMachine {
             effects.append(.fence(generation: record.generation, reason: "quarantined"))
             effects.append(.startStub)
         }
+    }
+
+    /// It lived once. Fenced all the same, for a VM may have gone unseen. If it was ready, its end is a failure; if not, a
+    /// start or a recovery was under way, and goes on.
+    private mutating func resume(_ cause: FailureCause, _ reason: String, _ now: Moment, _ effects: inout [Effect]) {
+        if record.readySince != nil { return fail(cause, reason, now, &effects) }
+        state = .fencing(.relaunch)
+        effects.append(.fence(generation: record.generation, reason: reason))
     }
 
     private mutating func stopLeftovers(_ effects: inout [Effect]) {

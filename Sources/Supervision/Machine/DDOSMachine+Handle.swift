@@ -1,4 +1,4 @@
-public import ControlModel
+import ControlModel
 
 extension DDOSMachine {
     /// Takes one input at one moment and says what to do, in order. Inputs that no longer fit, such as the answer of an

@@ -1,5 +1,4 @@
 public import ControlModel
-public import Foundation
 
 extension DDOSMachine {
     public enum Input: Sendable, Equatable {

@@ -1,0 +1,59 @@
+import Glibc
+
+/// Why the supervisor cannot do something. The description is one sentence for people: what happened, to what, what to do.
+public enum SupervisionError: Error, Sendable, Equatable {
+    /// Another supervisor works in this run directory.
+    case secondSupervisor(pid: Int32?, runDirectory: String)
+    case fileSystem(operation: String, path: String, errno: Int32)
+    /// A socket's path would exceed what the kernel takes.
+    case socketPathTooLong(path: String, limit: Int)
+    /// One of Drover's own programs is not installed.
+    case programMissing(program: String, searched: [String])
+    case spawnFailed(program: String, errno: Int32)
+    /// The stub ended while it should start. `log`: its last words.
+    case stubEnded(name: String, log: String)
+    case stubSilent(name: String, operation: String, seconds: Double)
+    case stubRefused(name: String, operation: String, reason: String)
+    case stubDisconnected(name: String)
+    case backingFileMissing(name: String, path: String)
+    case deviceUnavailable(name: String, reason: String)
+}
+
+extension SupervisionError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .secondSupervisor(let pid, let directory):
+            "another droverd\(pid.map { " (pid \($0))" } ?? "") works in \(directory) already; talk to it with `drover`, or choose another --run-dir"
+        case .fileSystem(let operation, let path, let code):
+            "cannot \(operation) \(path): \(errorText(code))\(Self.advice(code))"
+        case .socketPathTooLong(let path, let limit):
+            "the socket path \(path) has \(path.utf8.count) bytes and the kernel takes \(limit); choose a shorter --run-dir or name"
+        case .programMissing(let program, let searched):
+            "\(program) is not installed (looked in \(searched.joined(separator: ", "))); build it with `make`, or set DROVER_LIBEXEC"
+        case .spawnFailed(let program, let code):
+            "cannot run \(program): \(errorText(code))"
+        case .stubEnded(let name, let log):
+            "the client stub of \(name) ended at once\(log.isEmpty ? "" : ": \(log)")"
+        case .stubSilent(let name, let operation, let seconds):
+            "the client stub of \(name) did not answer '\(operation)' within \(DDOSMachine.text(seconds))"
+        case .stubRefused(let name, let operation, let reason):
+            "the client stub of \(name) refused '\(operation)': \(reason)"
+        case .stubDisconnected(let name):
+            "the client stub of \(name) is not connected"
+        case .backingFileMissing(let name, let path):
+            "the disk file \(path) of \(name) does not exist; create it, or give 'size' in its 'backing' and it will be created"
+        case .deviceUnavailable(let name, let reason):
+            "the device of \(name) cannot be used: \(reason)"
+        }
+    }
+
+    private static func advice(_ code: Int32) -> String {
+        switch code {
+        case EACCES, EPERM: "; run it as root, or choose directories you may write to"
+        case ENOSPC: "; free some space"
+        default: ""
+        }
+    }
+}
+
+func errorText(_ code: Int32) -> String { String(cString: strerror(code)) }

@@ -1,0 +1,131 @@
+import Accounting
+import ControlModel
+public import DroverConfiguration
+import Foundation
+import Hypervisor
+import ImageBuilder
+import LinuxSystem
+public import Logging
+public import ServiceLifecycle
+
+/// Starts, watches, restarts and accounts for DD/OSs. One for each run directory; never on the data path.
+///
+/// Its end does not end the DD/OSs: VMs and client stubs are processes of their own, and the next supervisor on the same run
+/// directory adopts them. ``down()`` is what stops them.
+public actor Supervisor: Service {
+    public nonisolated let options: SupervisorOptions
+    nonisolated let directory: RunDirectory
+    nonisolated let log: EventLog
+    nonisolated let acceleratorChoice: AcceleratorChoice
+    nonisolated let startedAt = Moment.now
+    let hypervisor: Hypervisor
+    let runners: [DDOSRunner]
+    let surroundings: Surroundings
+    private let lock: SupervisorLock
+    private let logger: Logger
+
+    /// Set by ``down()``: the DD/OSs are gone, nothing is left to adopt.
+    var isDown = false
+    private let downRequested: AsyncStream<Void>
+    let requestDown: AsyncStream<Void>.Continuation
+
+    /// Takes the run directory, opens libvirt, and checks that the programs are there. Nothing is started yet: see ``run()``.
+    public init(_ configuration: Configuration, options: SupervisorOptions, logger: Logger) async throws {
+        self.options = options
+        self.logger = logger
+        directory = RunDirectory(path: options.runDirectory)
+        try directory.create(for: configuration.ddos.map(\.name))
+        lock = try SupervisorLock(directory)
+        try RunDirectory.make(options.cacheDirectory)
+        // QEMU is an orphan of libvirt's; it has to become our child to be reaped at once.
+        try ProcessControl.becomeChildSubreaper()
+        ProcessControl.ignoreBrokenPipes()
+        let clientStub = try Programs.find("drover-client-stub")
+        let serverStub = try Programs.guestServerStub()
+
+        log = EventLog(path: directory.events, logger: logger)
+        if let accelerator = options.accelerator {
+            acceleratorChoice = AcceleratorChoice(accelerator: accelerator, reason: "chosen with --accelerator")
+        } else {
+            acceleratorChoice = Accelerator.choose()
+        }
+        hypervisor = try await Hypervisor.open(
+            uri: options.libvirtURI, root: directory.libvirtRoot, cacheDirectory: options.cacheDirectory, logger: logger)
+        let preparation = ImagePreparation(
+            builder: ImageBuilder(cacheDirectory: options.cacheDirectory, recipesDirectory: options.recipesDirectory),
+            serverStub: serverStub,
+            runDirectory: options.runDirectory, cacheDirectory: options.cacheDirectory)
+        let surroundings = Surroundings(
+            run: directory, cacheDirectory: options.cacheDirectory, clientStub: clientStub, accelerator: acceleratorChoice.accelerator,
+            machines: hypervisor, devices: preparation, log: log, logLevel: options.logLevel)
+        self.surroundings = surroundings
+        runners = configuration.ddos.enumerated().map { index, ddos in
+            // 0 to 2 are reserved.
+            DDOSRunner(ddos, cid: UInt32(3 + index), place: surroundings)
+        }
+        (downRequested, requestDown) = AsyncStream.makeStream(of: Void.self)
+    }
+
+    /// Adopts what runs, starts what should, and keeps it so until ``down()`` or graceful shutdown, which leaves the DD/OSs
+    /// running for the next supervisor.
+    public func run() async throws {
+        log.append(
+            .supervisorStarted,
+            "droverd started, pid \(getpid()); \(acceleratorChoice.accelerator.rawValue): \(acceleratorChoice.reason)")
+        let running = try await hypervisor.running()
+        let listener = Task { [hypervisor, runners] in
+            for await event in hypervisor.events {
+                await runners.first { $0.name == event.machine }?.heard(event)
+            }
+        }
+        await endOrphans(running)
+        await withTaskGroup { group in
+            for runner in runners { group.addTask { await runner.begin(running: running) } }
+        }
+        let requests = downRequested
+        await cancelWhenGracefulShutdown {
+            for await _ in requests { return }
+        }
+        if !isDown {
+            await withTaskGroup { group in
+                for runner in runners { group.addTask { await runner.leave() } }
+            }
+        }
+        log.append(
+            .supervisorStopped,
+            isDown ? "droverd ends; every DD/OS is stopped" : "droverd ends; the DD/OSs go on, and a new droverd will adopt them")
+        log.finish()
+        listener.cancel()
+        await hypervisor.close()
+    }
+
+    private func endOrphans(_ running: [RunningMachine]) async {
+        let configured = Set(runners.map(\.name))
+        let embedded = options.libvirtURI == nil || options.libvirtURI?.hasPrefix("qemu:///embed") == true
+        // In an embedded root every VM is ours; elsewhere only those that a state file tells of.
+        let machines = embedded ? running.map(\.name) : []
+        for name in Set(directory.namesOnDisk() + machines).subtracting(configured).sorted() {
+            do {
+                if try await Orphan.end(name, place: surroundings, running: running) {
+                    log.append(.orphanStopped, "no longer configured: stopped", ddos: name)
+                }
+            } catch {
+                log.append(.warning, "no longer configured, and cannot be stopped: \(error)", ddos: name)
+            }
+        }
+    }
+
+    func reading() async -> Reading {
+        let own = ProcessIdentity(pid: getpid())
+        let rows = await withTaskGroup { group in
+            for (index, runner) in runners.enumerated() { group.addTask { (index, await runner.reading()) } }
+            var rows: [(Int, DDOSReading)] = []
+            for await row in group { rows.append(row) }
+            return rows
+        }
+        return Reading(
+            time: Moment.now.monotonic, ddos: rows.sorted { $0.0 < $1.0 }.map(\.1),
+            supervisor: own.flatMap { ProcessTimes(of: $0) } ?? ProcessTimes(),
+            supervisorMemory: own.flatMap { ProcessMemory(of: $0) } ?? ProcessMemory())
+    }
+}

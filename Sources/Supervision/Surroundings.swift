@@ -1,0 +1,48 @@
+import DroverConfiguration
+import Foundation
+import Hypervisor
+import ImageBuilder
+
+/// The virtual machines as a runner sees them; ``Hypervisor`` is one, tests bring their own.
+protocol VirtualMachines: Sendable {
+    func start(_ spec: VirtualMachineSpec, deadline: Duration) async throws(HypervisorError) -> Int32
+    /// Returns only when the VMM is gone and reaped.
+    func destroy(_ name: String, deadline: Duration) async throws(HypervisorError)
+    func running() async throws(HypervisorError) -> [RunningMachine]
+    func injectNMI(_ name: String) async throws(HypervisorError)
+}
+
+extension Hypervisor: VirtualMachines {}
+
+/// What one start of a VM needs of the image builder and the host's disks and devices.
+struct PreparedDevice: Sendable, Equatable {
+    var image: BuiltImage
+    var binding: MachineBinding
+}
+
+/// Makes an image and a device ready. `ImagePreparation` is the real one.
+protocol DevicePreparation: Sendable {
+    func prepare(_ configuration: DDOSConfiguration, progress: @escaping @Sendable (String) -> Void) async throws -> PreparedDevice
+}
+
+/// Everything around a runner.
+struct Surroundings: Sendable {
+    var run: RunDirectory
+    var cacheDirectory: String
+    /// Path of `drover-client-stub`.
+    var clientStub: String
+    var accelerator: Accelerator
+    var machines: any VirtualMachines
+    var devices: any DevicePreparation
+    var log: EventLog
+    var logLevel: String
+    var now: @Sendable () -> Moment = { .now }
+}
+
+extension Moment {
+    static var now: Moment {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return Moment(monotonic: Double(time.tv_sec) + Double(time.tv_nsec) / 1e9, wall: Date())
+    }
+}

@@ -58,7 +58,7 @@ extension ImageError: CustomStringConvertible {
         case .noSuchModule(let name, let kernelRelease):
             "kernel \(kernelRelease) has no module \(name)"
         case .badServerStub(let path, let problem):
-            "\(path) can't be the guest's server stub: \(problem); build it with `make`"
+            "\(path) can't be the guest's server stub: \(problem); build it with `make guest`"
         case .programMissing(let program, let package):
             "the program \(program) isn't installed; run `apt-get install \(package)`"
         case .programFailed(let program, let status, let detail):

@@ -21,6 +21,8 @@ let strict: [SwiftSetting] =
         .enableUpcomingFeature("InternalImportsByDefault"),
         .enableUpcomingFeature("MemberImportVisibility"),
         .treatAllWarnings(as: .error),
+        // The C fence needs libc's GNU names; Glibc and Foundation, where they meet it, are imported with the same.
+        .unsafeFlags(["-Xcc", "-D_GNU_SOURCE"]),
     ] + (fuzz ? [.unsafeFlags(["-sanitize=fuzzer,address"])] : [])
 
 /// Rooms that map memory: every unsafe use is marked, and says why it is sound.

@@ -65,7 +65,8 @@ struct HandshakeClient {
         #expect(client.replies.map(\.type) == [1, 3, 3, 3, 1])
         let limits = client.replies[3].data
         #expect(limits.span.bigEndian(at: 2, as: UInt32.self) == 4096)
-        let flags = client.replies[1].data.span.bigEndian(at: 10, as: UInt16.self)
+        let export = client.replies[1].data
+        let flags = export.span.bigEndian(at: 10, as: UInt16.self)
         #expect(flags.map { $0 & 2 } == 2, "the export is read-only")
     }
 
@@ -122,8 +123,9 @@ struct HandshakeClient {
         header.appendBigEndian(UInt32(6))
         header.appendBigEndian(UInt32(100_000))
         #expect(client.feed(header) == (16, .needsInput))
-        for _ in 0..<100 { #expect(client.feed(Array(repeating: 7, count: 1000)) == (1000, .needsInput)) }
+        for _ in 0..<99 { #expect(client.feed(Array(repeating: 7, count: 1000)) == (1000, .needsInput)) }
         #expect(client.replies.map(\.type) == [])
+        #expect(client.feed(Array(repeating: 7, count: 1000)) == (1000, .needsInput))
         #expect(client.feed(HandshakeClient.option(2)).step == .close(.aborted))
         #expect(client.replies.map(\.type) == [0x8000_0009, 1])
     }

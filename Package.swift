@@ -28,11 +28,12 @@ let strict: [SwiftSetting] =
 /// Rooms that map memory: every unsafe use is marked, and says why it is sound.
 let memory: [SwiftSetting] = strict + [.strictMemorySafety(), .enableExperimentalFeature("Lifetimes")]
 
-/// Rooms that compile for the guest too: Embedded Swift, no Foundation, typed throws.
+/// Rooms that compile for the guest too: Embedded Swift, no Foundation, typed throws. Every module of an Embedded
+/// program holds its own copy of what it uses; functions in sections of their own let the linker keep one.
 let shared: [SwiftSetting] =
     memory
     + (guest
-        ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo", "-Osize"])]
+        ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo", "-Osize", "-Xfrontend", "-function-sections"])]
         : [.treatWarning("EmbeddedRestrictions", as: .error)])
 
 let fuzzing: [SwiftSetting] = memory + [.unsafeFlags(["-parse-as-library"])]

@@ -121,6 +121,21 @@ extension OwnedDescriptor {
             })
     }
 
+    /// The same for bytes in an array: how many went. For control messages.
+    public borrowing func send(_ bytes: [UInt8], descriptors: [Int32] = [], flags: Int32 = 0) throws(SystemError) -> Int {
+        let descriptor = rawValue
+        // SAFETY: both arrays outlive the call, with their own counts.
+        return Int(
+            try retrying("sendmsg") {
+                unsafe bytes.withUnsafeBytes { bytes in
+                    unsafe descriptors.withUnsafeBufferPointer {
+                        unsafe clinux_send_with_fds(
+                            descriptor, bytes.baseAddress, bytes.count, $0.baseAddress, Int32($0.count), flags)
+                    }
+                }
+            })
+    }
+
     /// `recv(2)`: how many bytes came; 0 when the peer has closed. `EAGAIN` when non-blocking and empty.
     public borrowing func receive(into buffer: UnsafeMutableRawBufferPointer, flags: Int32 = 0) throws(SystemError) -> Int {
         let descriptor = rawValue

@@ -11,6 +11,8 @@ public struct ImageBuilder: Sendable {
     public let recipesDirectory: String
 
     let tools: Tools
+    /// What apt's answers depend on; tests have their own apt.
+    var aptState = ResolvedPackages.aptState
     var cache: ImageCache { ImageCache(directory: cacheDirectory) }
 
     /// - Parameter searchPath: Where apt-get, dpkg-deb and the others are found; as `PATH`.
@@ -43,7 +45,7 @@ public struct ImageBuilder: Sendable {
         }
         try checkServerStub(serverStub)
         let archive = DebianArchive(tools: tools, directory: cache.packages)
-        let package = try await ResolvedPackages(path: "\(cache.packages)/resolved.json")
+        let package = try await ResolvedPackages(path: "\(cache.packages)/resolved.json", stateFiles: aptState)
             .resolve(recipe.package, version: recipe.version, in: archive, progress: progress)
         let inputs = ImageInputs(
             recipe: recipe, package: package, modaliases: modaliases, extraModules: extraModules,

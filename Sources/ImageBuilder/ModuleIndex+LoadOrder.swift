@@ -34,10 +34,15 @@ extension ModuleIndex {
     }
 
     /// A soft dependency names a module or an alias (`crypto-crc32c`); what there isn't is not missed.
+    ///
+    /// Several modules may offer the same: the ones for certain processors (`kernel/arch/`) refuse to load on others, so
+    /// they are left out where a generic one is there.
     private func softTargets(_ name: String) -> [String] {
         let direct = Self.normalized(name)
         if modules[direct] != nil { return [direct] }
         if builtin.contains(direct) { return [] }
-        return drivers(for: name).modules
+        let found = drivers(for: name).modules
+        let generic = found.filter { modules[$0]?.path.hasPrefix("kernel/arch/") == false }
+        return generic.isEmpty ? found : generic
     }
 }

@@ -8,7 +8,9 @@ struct ResolvedPackages: Sendable {
     /// `resolved.json` in `packages/` of the cache.
     var path: String
     /// What apt's answer depends on.
-    var stateFiles: [String] = ["/etc/apt", "/var/lib/apt", "/var/lib/apt/lists", "/var/lib/dpkg/status"]
+    var stateFiles: [String]
+
+    static let aptState = ["/etc/apt", "/var/lib/apt/lists", "/var/lib/dpkg/status"]
 
     private struct Answer: Codable {
         var stamp: String

@@ -11,6 +11,7 @@ import Testing
             kernel/drivers/ata/libata.ko.xz: kernel/drivers/scsi/scsi_mod.ko kernel/drivers/scsi/scsi_common.ko
             kernel/drivers/ata/libahci.ko: kernel/drivers/ata/libata.ko.xz kernel/drivers/scsi/scsi_mod.ko kernel/drivers/scsi/scsi_common.ko
             kernel/drivers/ata/ahci.ko: kernel/drivers/ata/libahci.ko kernel/drivers/ata/libata.ko.xz kernel/drivers/scsi/scsi_mod.ko kernel/drivers/scsi/scsi_common.ko
+            kernel/arch/x86/crypto/crc32c-intel.ko:
             kernel/crypto/crc32c_generic.ko:
             kernel/drivers/misc/pvpanic/pvpanic-pci.ko:
             kernel/lib/libcrc32c.ko:
@@ -23,6 +24,7 @@ import Testing
             # Aliases extracted from modules themselves.
             alias pci:v*d*sv*sd*bc01sc06i01* ahci
             alias pci:v00008086d00002922sv*sd*bc*sc*i* ahci
+            alias crypto-crc32c crc32c_intel
             alias crypto-crc32c crc32c_generic
             alias pci:v00001234d* gone
 

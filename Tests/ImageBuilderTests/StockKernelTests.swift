@@ -32,11 +32,11 @@ import Testing
                 extraModules: ["sd_mod"], drivers: ["vmw_pvscsi", "sd_mod"]),
             Controller(
                 name: "virtio_blk",
-                modaliases: ["pci:v00001AF4d00001042sv00001AF4sd00001100bc01sc00i00", "virtio:d00000002v00001AF4"],
+                modaliases: ["pci:v00001AF4d00001001sv00001AF4sd00000002bc01sc00i00", "virtio:d00000002v00001AF4"],
                 drivers: ["virtio_blk"]),
             Controller(
                 name: "virtio_scsi",
-                modaliases: ["pci:v00001AF4d00001048sv00001AF4sd00001100bc01sc00i00", "virtio:d00000008v00001AF4"],
+                modaliases: ["pci:v00001AF4d00001004sv00001AF4sd00000008bc01sc00i00", "virtio:d00000008v00001AF4"],
                 extraModules: ["sd_mod"], drivers: ["virtio_scsi", "sd_mod"]),
             Controller(
                 name: "sdhci", modaliases: ["pci:v00001B36d00000007sv00001AF4sd00001100bc08sc05i01"], extraModules: ["mmc_block"],

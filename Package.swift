@@ -95,6 +95,7 @@ let hostRooms: [Target] = [
         memory + [.enableExperimentalFeature("SuppressedAssociatedTypes")]),
     room("FrontEnds", ["CLinux", "ClientStub", "LinuxSystem"], memory),
     program("drover-client-stub", ["FrontEnds", "ClientStub", "StubControl", "LinuxSystem", argumentParser], strict),
+    program("drover-bench", [argumentParser], strict),
 
     // Policy: never on the data path.
     room("DroverConfiguration", [yams], strict),
@@ -117,6 +118,7 @@ let hostRooms: [Target] = [
     program(
         "drover", ["ControlAPI", "ControlModel", "DroverConfiguration", "ImageBuilder", "Hypervisor", "PCIInventory", argumentParser],
         strict),
+    program("drover-demo", ["ControlAPI", "ControlModel", argumentParser], strict),
 ]
 
 let testTargets: [Target] = [
@@ -130,13 +132,16 @@ let testTargets: [Target] = [
     tests(
         "SupervisionTests",
         ["Supervision", "Accounting", "ControlModel", "DroverConfiguration", "Hypervisor", "ImageBuilder", "StubControl", logging]),
+    tests("ServerStubTests", ["ServerStub", "CLinux", "LinuxSystem", "VirtioBlock", "VirtioMessage", "Virtqueue"]),
     tests("VirtioBlockTests", ["VirtioBlock"]),
+    tests("VirtioMessageTests", ["VirtioMessage"]),
     tests("VirtqueueTests", ["Virtqueue"]),
 ]
 
 let fuzzTargets: [Target] = [
     fuzzer("configuration", ["DroverConfiguration"]),
     fuzzer("nbd", ["FrontEnds"]),
+    fuzzer("virtio-msg", ["ServerStub", "LinuxSystem", "VirtioMessage"]),
     fuzzer("virtqueue-device", ["Virtqueue"]),
     fuzzer("virtqueue-driver", ["Virtqueue"]),
 ]

@@ -68,7 +68,7 @@ end-to-end: build
 	@swift test -c release -Xswiftc -enable-testing --skip-build --no-parallel --filter EndToEndTests
 
 demo: build
-	@$(SUDO) --preserve-env=DROVER_CACHE_DIR,DROVER_LIBEXEC,DROVER_IMAGES $(BIN)/drover demo
+	@$(SUDO) --preserve-env=DROVER_CACHE_DIR,DROVER_LIBEXEC,DROVER_IMAGES $(BIN)/drover-demo
 
 bench: build
 	@$(BIN)/drover-bench

@@ -53,9 +53,11 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 }
 
 func fuzzer(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .executableTarget(
-        name: "fuzz-\(name)", dependencies: dependencies, path: "Tests/Fuzz/\(name)", swiftSettings: fuzzing,
-        linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])])
+    // SwiftPM points `main` at the target's own main, which a fuzzer does not have: CFuzzEntry's takes that name.
+    let main = "fuzz_" + name.replacingOccurrences(of: "-", with: "_") + "_main"
+    return .executableTarget(
+        name: "fuzz-\(name)", dependencies: dependencies + ["CFuzzEntry"], path: "Tests/Fuzz/\(name)", swiftSettings: fuzzing,
+        linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-Xlinker", "--defsym=\(main)=drover_fuzz_main"])])
 }
 
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
@@ -139,6 +141,7 @@ let testTargets: [Target] = [
 ]
 
 let fuzzTargets: [Target] = [
+    .target(name: "CFuzzEntry", path: "Tests/Fuzz/CFuzzEntry"),
     fuzzer("configuration", ["DroverConfiguration"]),
     fuzzer("nbd", ["FrontEnds"]),
     fuzzer("virtio-msg", ["ServerStub", "LinuxSystem", "VirtioMessage"]),

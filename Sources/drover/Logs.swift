@@ -1,0 +1,38 @@
+import ArgumentParser
+import Foundation
+
+struct Logs: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Print a DD/OS's console.",
+        discussion: "What the guest's kernel and server stub wrote, over all its lives. Works when droverd is down too.")
+
+    @OptionGroup var target: NameArgument
+    @OptionGroup var supervisor: SupervisorOptions
+    @Flag(name: .shortAndLong, help: "Go on printing what is written.") var follow = false
+    @Flag(name: .long, help: "The client stub's log instead of the console.") var stub = false
+    @Option(name: [.customShort("n"), .long], help: ArgumentHelp("The last lines only.", valueName: "count")) var lines: Int?
+
+    func run() async throws {
+        let folder = "\(supervisor.runDir)/ddos/\(target.name)"
+        let path = "\(folder)/\(stub ? "stub" : "console").log"
+        guard let file = FileHandle(forReadingAtPath: path) else {
+            let known = ((try? FileManager.default.contentsOfDirectory(atPath: supervisor.runDir + "/ddos")) ?? []).sorted()
+            guard known.contains(target.name) else {
+                throw Complaint(
+                    "No DD/OS is named '\(target.name)'; there \(known.isEmpty ? "is none" : "are: " + known.joined(separator: ", ")).",
+                    status: 4)
+            }
+            throw Complaint("\(target.name) has no \(stub ? "stub log" : "console") yet: it has not been started.", status: 5)
+        }
+        var data = try file.readToEnd() ?? Data()
+        if let lines {
+            let text = data.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).suffix(max(0, lines) + 1)
+            data = Data(text.joined(separator: [UInt8(ascii: "\n")]))
+        }
+        FileHandle.standardOutput.write(data)
+        while follow {
+            try await Task.sleep(for: .milliseconds(200))
+            if let more = try file.readToEnd(), !more.isEmpty { FileHandle.standardOutput.write(more) }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+import ArgumentParser
+import ControlAPI
+import ControlModel
+import DroverConfiguration
+import Foundation
+import Hypervisor
+
+struct Up: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Start the supervisor and the DD/OSs of a configuration.",
+        discussion: """
+            Checks the file, starts droverd in the background and returns when every DD/OS with 'autostart' is ready. Images that are not \
+            in the cache are built first, from Debian's packages. The supervisor's log is RUN/droverd.log.
+            """)
+
+    @Option(name: [.customShort("f"), .customLong("file")], help: "The configuration.", completion: .file(extensions: ["yaml", "yml"]))
+    var file = "/etc/drover/drover.yaml"
+    @OptionGroup var supervisor: SupervisorOptions
+    @OptionGroup var images: ImageOptions
+    @Option(name: .long, help: ArgumentHelp("libvirt's connection URI.", valueName: "uri")) var libvirtURI: String?
+    @Option(name: .long, help: "auto, tcg or kvm.") var accelerator = "auto"
+    @Flag(name: .long, help: "Return as soon as the supervisor answers.") var noWait = false
+
+    func run() async throws {
+        let configuration = try load()
+        if let running = try? await supervisor.withClient({ try await $0.info() }) {
+            throw Complaint(
+                "droverd runs already (process \(running.pid), \(running.configurationFile)); stop it with 'drover down', or give this one "
+                    + "another --run-dir.", status: 5)
+        }
+        guard let daemon = Programs.path(of: "droverd") else {
+            throw Complaint("droverd is not beside this program (\(Programs.own)); set DROVER_LIBEXEC to the folder that has it.")
+        }
+        let log = supervisor.runDir + "/droverd.log"
+        let process = try Daemon.start(daemon, arguments: arguments, log: log)
+        try await supervisor.withClient { client in
+            try await untilAnswered(client, process: process, log: log)
+            let names = Set(configuration.ddos.filter(\.autostart).map(\.name))
+            if !noWait { try await StartProgress(client: client).untilReady(names) }
+            print(Ps.table(try await client.list()))
+        }
+    }
+
+    private func load() throws -> Configuration {
+        do {
+            return try Configuration.load(file: file, models: DeviceModel.allCases.map(\.rawValue))
+        } catch {
+            throw Complaint("\(error)", status: 2)
+        }
+    }
+
+    private var arguments: [String] {
+        var arguments = [
+            "--config", file, "--run-dir", supervisor.runDir, "--cache-dir", images.cacheDir, "--images", images.images, "--accelerator",
+            accelerator,
+        ]
+        if let libvirtURI { arguments += ["--libvirt-uri", libvirtURI] }
+        return arguments
+    }
+
+    private func untilAnswered(_ client: ControlClient, process: Daemon, log: String) async throws {
+        for _ in 0..<600 {
+            if (try? await client.info()) != nil { return }
+            if process.hasExited {
+                throw Complaint(process.lastWords ?? "droverd ended at once and said nothing; see \(log).")
+            }
+            try await Task.sleep(for: .milliseconds(50))
+        }
+        throw Complaint("droverd did not answer within 30 s; see \(log).", status: 6)
+    }
+}
+
+struct Down: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Stop every DD/OS and the supervisor.",
+        discussion: "Nothing is left behind: no process, no socket. Acknowledged writes are on the devices.")
+
+    @OptionGroup var supervisor: SupervisorOptions
+
+    func run() async throws {
+        try await supervisor.withClient { client in
+            try await client.down()
+            for _ in 0..<200 where (try? await client.info()) != nil { try await Task.sleep(for: .milliseconds(50)) }
+        }
+        print("everything is stopped")
+    }
+}

@@ -7,7 +7,7 @@ import Virtqueue
 /// it along to a new pool. A pool that has ended stays mapped until its last buffer has moved or was released.
 @safe
 struct BufferTable: ~Copyable {
-    @safe private struct Entry {
+    @safe struct Entry {
         var base: UnsafeMutableRawPointer
         /// Bytes that were asked for.
         var length: UInt32
@@ -20,7 +20,7 @@ struct BufferTable: ~Copyable {
     }
 
     /// A pool whose session has ended.
-    private final class EndedPool {
+    final class EndedPool {
         let region: PoolRegion
         let serial: UInt32
         var buffers: Int
@@ -32,7 +32,7 @@ struct BufferTable: ~Copyable {
     }
 
     /// The session's pool.
-    private struct LivePool: ~Copyable {
+    struct LivePool: ~Copyable {
         var region: PoolRegion
         var pages: PageAllocator
         var buffers = 0
@@ -53,7 +53,7 @@ struct BufferTable: ~Copyable {
     }
 
     /// Private memory for buffers while there is no session. Untouched pages of it cost nothing.
-    @safe private struct Holding: ~Copyable {
+    @safe struct Holding: ~Copyable {
         let bytes: UnsafeMutableRawBufferPointer
         var pages: PageAllocator
         var buffers = 0
@@ -125,6 +125,9 @@ struct BufferTable: ~Copyable {
         if buffers > 0 { ended.append(EndedPool(region: pool.region, serial: liveSerial, buffers: buffers)) }
         liveSerial = Self.holdingSerial
     }
+
+    /// Whether any buffer is outside of the session's pool.
+    var hasStrays: Bool { !ended.isEmpty || holding != nil }
 
     /// How many pools of ended sessions are still mapped.
     var endedPools: Int { ended.count }

@@ -23,13 +23,15 @@ public struct PoolRegion: ~Copyable {
     /// A memfd that a server stub on this machine made (native mode), `extents` of it side by side.
     ///
     /// The file must be sealed against shrinking: otherwise its maker could take pages away, and a load would be a SIGBUS.
-    init(file descriptor: borrowing OwnedDescriptor, extents: [(offset: UInt64, length: UInt64)]) throws(SessionEnd) {
-        let seals = clinux_fcntl_get_seals(descriptor.rawValue)
+    init(file descriptor: Int32, extents: [(offset: UInt64, length: UInt64)]) throws(SessionEnd) {
+        let seals = clinux_fcntl_get_seals(descriptor)
         guard seals >= 0, seals & F_SEAL_SHRINK != 0 else {
             throw .violation("the pool's file is no memfd that is sealed against shrinking")
         }
-        let size: UInt64
-        do { size = try descriptor.status().size } catch { throw .violation("the pool's file: \(error.description)") }
+        var status = clinux_stat()
+        // SAFETY: `status` outlives the call.
+        guard unsafe clinux_fstat(descriptor, &status) == 0 else { throw .violation("the pool's file has no size") }
+        let size = status.size
         var total: UInt64 = 0
         for extent in extents {
             guard extent.offset <= size, extent.length > 0, extent.length <= size - extent.offset else {
@@ -44,7 +46,7 @@ public struct PoolRegion: ~Copyable {
             var mapping = try MemoryMapping(reserving: Int(total))
             var position = 0
             for extent in extents {
-                try mapping.place(descriptor: descriptor.rawValue, offset: extent.offset, count: Int(extent.length), at: position)
+                try mapping.place(descriptor: descriptor, offset: extent.offset, count: Int(extent.length), at: position)
                 position += Int(extent.length)
             }
             // SAFETY: the mapping lives as long as this value.

@@ -1,0 +1,214 @@
+import VirtioBlock
+public import VirtioMessage
+import Virtqueue
+
+extension BlockEngine {
+    /// The smallest share of a pool that data must have, in bytes: four of the largest requests.
+    private var smallestDataBytes: UInt64 { 4 * UInt64(configuration.maximumRequestBytes) }
+
+    /// The pool is mapped: the first message of a DD/OS. What follows is virtio 1.2, 3.1 (device initialization), for
+    /// one disk after the other.
+    public mutating func poolArrived(_ region: consuming PoolRegion, _ outbox: inout MessageOutbox, now: UInt64) throws(SessionEnd) {
+        self.now = now
+        guard handshake?.step == .awaitingPool else { throw .violation("a second pool") }
+        liveness.begin(at: now)
+        pendingRegion = consume region
+        try ask(.devices, &outbox) { outbox throws(MessageError) in try outbox.getDevices(offset: 0, count: 64) }
+    }
+
+    /// Takes the answer to the request that is out, and sends the next.
+    mutating func advance(
+        _ message: DeviceMessage, _ header: MessageHeader, _ bytes: Span<UInt8>, _ outbox: inout MessageOutbox
+    ) throws(SessionEnd) {
+        guard var hand = handshake else { return }
+        if case .diskName(let number, let name) = message {
+            guard hand.names.count < VirtioMessageLimits.devices else { throw .violation("too many disks") }
+            handshake?.names[number] = Self.name(bytes, name)
+            return
+        }
+        guard hand.step != .awaitingPool, header.token == hand.token, header.isBus || header.device == hand.devices.first ?? 0 else {
+            throw .violation("an answer that nobody asked for (message \(header.id))")
+        }
+        let device = hand.devices.first ?? 0
+
+        switch (hand.step, message) {
+        case (.devices, .devices(let window)):
+            guard window.offset == 0, window.next == 0 else { throw .violation("more devices than a bus holds") }
+            hand.devices = (0..<UInt16(64)).filter { window.present >> UInt64($0) & 1 == 1 }
+            guard !hand.devices.isEmpty else { throw .violation("the DD/OS offers no disk") }
+            handshake = hand
+            try askInfo(&outbox)
+
+        case (.info, .deviceInfo(let info)):
+            guard info.deviceID == 2 else { throw .violation("device \(device) is no disk (virtio type \(info.deviceID))") }
+            guard info.maximumVirtqueues >= 1 else { throw .violation("disk \(device) has no queue") }
+            handshake?.configurationSize = info.configurationSize
+            try askStatus(.reset, device, [], &outbox)
+
+        case (.reset, .deviceStatusSet(let status)):
+            guard status == [] else { throw .violation("disk \(device) does not reset") }
+            try askStatus(.acknowledge, device, [.acknowledge, .driver], &outbox)
+
+        case (.acknowledge, .deviceStatusSet(let status)):
+            try check(status, has: [.acknowledge, .driver], device)
+            try ask(.features, &outbox) { outbox throws(MessageError) in try outbox.getDeviceFeatures(device: device) }
+
+        case (.features, .deviceFeatures(let blocks)):
+            guard blocks.first == 0, blocks.count == 2 else { throw .violation("disk \(device) answers for other features") }
+            let features = blocks.bits & Handshake.wanted.rawValue
+            guard features & VirtioBlockFeatures.version1.rawValue != 0 else { throw .violation("disk \(device) is a legacy device") }
+            handshake?.features = features
+            try ask(.setFeatures, &outbox) { outbox throws(MessageError) in try outbox.setDriverFeatures(device: device, features) }
+
+        case (.setFeatures, .driverFeaturesSet):
+            try askStatus(.featuresOK, device, [.acknowledge, .driver, .featuresOK], &outbox)
+
+        case (.featuresOK, .deviceStatusSet(let status)):
+            try check(status, has: [.acknowledge, .driver, .featuresOK], device)
+            let length = min(hand.configurationSize, UInt32(VirtioBlockConfiguration.byteCount))
+            try ask(.config, &outbox) { outbox throws(MessageError) in try outbox.getConfig(device: device, offset: 0, length: length) }
+
+        case (.config, .config(_, let offset, let data)):
+            guard offset == 0, data.count <= VirtioBlockConfiguration.byteCount else {
+                throw .violation("disk \(device) answers for another part")
+            }
+            var raw: [UInt8] = []
+            for index in data.offset..<(data.offset + data.count) { raw.append(bytes[index]) }
+            let (export, disk) = try identify(raw, hand)
+            handshake?.export = export
+            handshake?.disk = disk
+            try ask(.queue, &outbox) { outbox throws(MessageError) in try outbox.getVirtqueue(device: device, index: 0) }
+
+        case (.queue, .virtqueue(let queue)):
+            try setUpQueue(queue, hand, device, &outbox)
+
+        case (.setQueue, .virtqueueSet):
+            try askStatus(.driverOK, device, [.acknowledge, .driver, .featuresOK, .driverOK], &outbox)
+
+        case (.driverOK, .deviceStatusSet(let status)):
+            try check(status, has: [.acknowledge, .driver, .featuresOK, .driverOK], device)
+            handshake?.devices.removeFirst()
+            if hand.devices.count > 1 { try askInfo(&outbox) } else { try finishHandshake() }
+
+        default:
+            throw .violation("an answer that nobody asked for (message \(header.id))")
+        }
+    }
+
+    private mutating func askInfo(_ outbox: inout MessageOutbox) throws(SessionEnd) {
+        let device = handshake?.devices.first ?? 0
+        try ask(.info, &outbox) { outbox throws(MessageError) in try outbox.getDeviceInfo(device: device) }
+    }
+
+    private mutating func askStatus(
+        _ step: Handshake.Step, _ device: UInt16, _ status: DeviceStatus, _ outbox: inout MessageOutbox
+    ) throws(SessionEnd) {
+        try ask(step, &outbox) { outbox throws(MessageError) in try outbox.setDeviceStatus(device: device, status) }
+    }
+
+    private mutating func ask(
+        _ step: Handshake.Step, _ outbox: inout MessageOutbox, _ body: (inout MessageOutbox) throws(MessageError) -> UInt16
+    ) throws(SessionEnd) {
+        do {
+            handshake?.token = try body(&outbox)
+        } catch {
+            throw .violation("the server stub does not read its messages")
+        }
+        handshake?.step = step
+        handshake?.stepDeadline = Self.later(now, configuration.stepTimeout)
+    }
+
+    private func check(_ status: DeviceStatus, has wanted: DeviceStatus, _ device: UInt16) throws(SessionEnd) {
+        guard status == wanted else { throw .violation("disk \(device) has status \(status.rawValue) where \(wanted.rawValue) was set") }
+    }
+
+    /// A name of the guest's: printable ASCII without `/`, or nothing.
+    static func name(_ bytes: Span<UInt8>, _ data: MessageData) -> String {
+        var text = printable(bytes, data)
+        text.removeAll { $0 == "/" || $0 == " " || $0 == "?" }
+        return text
+    }
+
+    /// Which export the disk under way is. In the first session a new one; later the one with its name, which it has to be like.
+    private func identify(_ raw: [UInt8], _ hand: Handshake) throws(SessionEnd) -> (Int, BlockExport) {
+        let device = hand.devices.first ?? 0
+        let disk: VirtioBlockDisk
+        do {
+            disk = try VirtioBlockDisk(
+                untrusted: VirtioBlockConfiguration(untrusted: raw), features: VirtioBlockFeatures(rawValue: hand.features))
+        } catch { throw .violation("disk \(device): \(error.description)") }
+        let given = hand.names[device] ?? ""
+        let name = given.isEmpty ? "disk\(device)" : given
+        let new = export(of: disk, name: name)
+        if !exportsKnown {
+            guard !hand.found.contains(where: { $0.name == name }) else { throw .violation("two disks are called \(name)") }
+            guard new.blockSize <= 4096 else { throw .violation("\(name) has blocks of \(new.blockSize) bytes") }
+            return (hand.found.count, new)
+        }
+        guard let index = exports.firstIndex(where: { $0.name == name }) else {
+            throw .violation("the new life offers \(name), which the first did not")
+        }
+        let old = exports[index]
+        guard new.size == old.size else { throw .violation("\(name) has \(new.size) bytes now, and had \(old.size)") }
+        guard new.blockSize == old.blockSize, new.readOnly == old.readOnly else {
+            throw .violation("\(name) has another block size or is read-only now")
+        }
+        // What clients were promised has to be kept: no smaller requests, no fewer operations.
+        guard new.maxRequestBytes >= old.maxRequestBytes, new.maxDiscardBytes >= old.maxDiscardBytes,
+            new.maxWriteZeroesBytes >= old.maxWriteZeroesBytes, new.canFlush || !old.canFlush
+        else { throw .violation("\(name) can do less than it could in its first life") }
+        return (index, old)
+    }
+
+    private func export(of disk: VirtioBlockDisk, name: String) -> BlockExport {
+        let block = disk.blockSize
+        func limited(_ bytes: UInt64) -> UInt32 { UInt32(min(bytes, 1 << 30)) & ~(block - 1) }
+        let segment = UInt64(min(disk.maximumSegmentSize, configuration.maximumRequestBytes))
+        return BlockExport(
+            name: name, size: disk.size, blockSize: block, preferredBlockSize: max(block, min(disk.physicalBlockSize, 65536)),
+            readOnly: disk.isReadOnly, rotational: false, maxRequestBytes: limited(segment),
+            maxDiscardBytes: limited(disk.maximumDiscard), maxWriteZeroesBytes: limited(disk.maximumWriteZeroes),
+            canFlush: disk.canFlush, canDiscard: disk.maximumDiscard > 0, canWriteZeroes: disk.maximumWriteZeroes > 0)
+    }
+
+    private mutating func setUpQueue(
+        _ queue: QueueConfiguration, _ hand: Handshake, _ device: UInt16, _ outbox: inout MessageOutbox
+    ) throws(SessionEnd) {
+        guard queue.index == 0, queue.maximumSize > 0 else { throw .violation("disk \(device) has no queue") }
+        guard let memory = pendingRegion?.memory else { throw .violation("no pool") }
+        // The largest power of two that both sides take.
+        let most = min(queue.maximumSize, UInt32(configuration.queueSize))
+        let size = UInt16(1) << UInt16(31 - most.leadingZeroBitCount)
+        // Without indirect tables a request takes three descriptors.
+        guard size >= 4 else { throw .violation("the queue of disk \(device) has only \(queue.maximumSize) descriptors") }
+        let start = hand.nextByte
+        let end = start + DiskQueue.byteCount(size: size)
+        guard end + smallestDataBytes <= memory.count else {
+            throw .violation("a pool of \(memory.count) bytes is too small for \(hand.devices.count) disks")
+        }
+        let new = try DiskQueue(
+            device: device, size: size, at: start, in: memory, features: VirtqueueFeatures(rawValue: hand.features))
+        let layout = new.layout
+        queues.append(new)
+        while queueOfExport.count <= hand.export { queueOfExport.append(-1) }
+        guard queueOfExport[hand.export] < 0 else { throw .violation("two disks are the same") }
+        queueOfExport[hand.export] = queues.count - 1
+        handshake?.nextByte = end
+        if let disk = hand.disk, !exportsKnown { handshake?.found.append(disk) }
+        let configured = QueueConfiguration(
+            index: 0, size: UInt32(size), descriptors: layout.descriptors, driver: layout.driver, device: layout.device)
+        try ask(.setQueue, &outbox) { outbox throws(MessageError) in try outbox.setVirtqueue(device: device, configured) }
+    }
+
+    private mutating func finishHandshake() throws(SessionEnd) {
+        guard let hand = handshake, let region = pendingRegion.take() else { return }
+        if exportsKnown {
+            guard queueOfExport.count == exports.count, !queueOfExport.contains(-1) else {
+                throw .violation("the new life offers \(queues.count) of \(exports.count) disks")
+            }
+        } else {
+            exports = hand.found
+        }
+        sessionIsReady(region, firstByte: hand.nextByte, now: now)
+    }
+}

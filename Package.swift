@@ -53,11 +53,14 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 }
 
 func fuzzer(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    // SwiftPM points `main` at the target's own main, which a fuzzer does not have: CFuzzEntry's takes that name.
+    // SwiftPM points `main` at a main of the target's own, which a fuzzer does not have: CFuzzEntry's takes both names.
     let main = "fuzz_" + name.replacingOccurrences(of: "-", with: "_") + "_main"
     return .executableTarget(
         name: "fuzz-\(name)", dependencies: dependencies + ["CFuzzEntry"], path: "Tests/Fuzz/\(name)", swiftSettings: fuzzing,
-        linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-Xlinker", "--defsym=\(main)=drover_fuzz_main"])])
+        linkerSettings: [
+            .unsafeFlags(["-sanitize=fuzzer,address", "-Xlinker", "--defsym=\(main)=drover_fuzz_main"]),
+            .unsafeFlags(["-Xlinker", "--defsym=main=drover_fuzz_main"]),
+        ])
 }
 
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")

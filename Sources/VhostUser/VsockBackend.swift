@@ -1,3 +1,5 @@
+public import LinuxSystem
+
 /// The vsock device of one VM, as a vhost-user back end: what the client stub holds for each life of its DD/OS.
 ///
 /// A value of this type is one accepted vhost-user connection. It never blocks and starts no thread: an event loop outside
@@ -10,58 +12,98 @@
 ///
 /// Implements virtio 1.2 section 5.10 (socket device; stream sockets only) on QEMU's docs/interop/vhost-user.rst.
 public struct VsockBackend: ~Copyable {
+    private var connection: BackendConnection<VsockDevice>
+
     /// Takes over `socket`, a connected Unix stream socket on which QEMU's `vhost-user-vsock-pci` speaks. Makes it non-blocking.
-    public init(socket: Int32, configuration: VsockConfiguration) throws(VhostUserError) {
-        fatalError("skeleton")
+    public init(socket: consuming OwnedDescriptor, configuration: VsockConfiguration) throws(VhostUserError) {
+        connection = try BackendConnection(socket: socket, device: VsockDevice(configuration))
     }
 
     /// Poll this for readability (and hang-up), then call ``handleSocketReadable()``.
-    public var socketDescriptor: Int32 { -1 }
+    public var socketDescriptor: Int32 { connection.socketDescriptor }
 
     /// Number of virtqueues that can have a kick descriptor: 0 is rx (host to guest), 1 is tx (guest to host).
-    public static var queueCount: Int { 2 }
+    public static var queueCount: Int { VsockDevice.queueCount }
 
     /// Poll this for readability, then call ``handleKick(queue:)``. nil while the ring has none. It changes only together
     /// with an event ``VsockEvent/kickChanged(queue:)``: a poll on the old descriptor is then to be cancelled.
-    public func kickDescriptor(queue: Int) -> Int32? { nil }
+    public func kickDescriptor(queue: Int) -> Int32? { connection.kickDescriptor(queue) }
 
     /// Reads and answers every vhost-user message that is there. ``VhostUserError/disconnected`` when the VMM is gone.
-    public mutating func handleSocketReadable() throws(VhostUserError) {}
+    public mutating func handleSocketReadable() throws(VhostUserError) {
+        try connection.handleSocketReadable()
+    }
 
-    /// Clears the kick descriptor of `queue` and serves both queues.
-    public mutating func handleKick(queue: Int) throws(VhostUserError) {}
+    /// Clears the kick descriptor of `queue`, serves both queues, and asks for the next kick.
+    public mutating func handleKick(queue: Int) throws(VhostUserError) {
+        connection.clearKick(queue)
+        _ = try rearm()
+    }
 
-    /// Serves both queues without any system call; for adaptive polling. True if the guest had put something there.
-    public mutating func poll() throws(VhostUserError) -> Bool { false }
+    /// Serves both queues without any system call and without asking for kicks: for adaptive polling. True if the guest had put
+    /// something there. Call ``rearm()`` before going to sleep.
+    public mutating func poll() throws(VhostUserError) -> Bool {
+        guard connection.rings.hasAvailable(VsockDevice.transmitQueue) else { return false }
+        return try connection.device.serve(&connection.rings, rearm: false)
+    }
+
+    /// Serves what came, and asks for the next kick. True if there was anything.
+    public mutating func rearm() throws(VhostUserError) -> Bool {
+        try connection.device.serve(&connection.rings, rearm: true)
+    }
 
     /// The next thing that happened, or nil. Take all of them after each call into this value.
-    public mutating func nextEvent() -> VsockEvent? { nil }
+    public mutating func nextEvent() -> VsockEvent? { connection.device.events.next() }
 
-    /// Shows the bytes received and not yet consumed, contiguous; `body` returns how many of them it consumes. Consuming gives the guest
-    /// credit to send more, so a message larger than `receiveCapacity` never arrives whole. After `closed`, what is left
-    /// can still be read until the event is taken and the next connection comes.
-    public mutating func receive(_ body: (UnsafeRawBufferPointer) -> Int) {}
+    /// Shows the bytes received and not yet consumed, contiguous; `body` returns how many of them it consumes (more than there
+    /// are counts as all). Consuming gives the guest credit to send more, so a message larger than `receiveCapacity` never
+    /// arrives whole. After ``VsockEvent/closed(_:)``, what is left can still be read until the next connection comes.
+    public mutating func receive(_ body: (UnsafeRawBufferPointer) -> Int) {
+        // SAFETY: private memory that does not change during the call.
+        let wanted = unsafe body(connection.device.input.bytes)
+        connection.device.consume(max(0, wanted))
+    }
 
-    /// Sends `bytes` to the guest: straight into a guest buffer when there is credit and a buffer, else by way of a backlog.
-    /// All or nothing: false (nothing taken) when the backlog has no room or no connection is open; ``VsockEvent/writable`` follows when there is room again.
-    public mutating func send(_ bytes: UnsafeRawBufferPointer) throws(VhostUserError) -> Bool { false }
+    /// Sends `bytes`, at most `backlogCapacity`, to the guest: straight into guest buffers when there is credit and there are
+    /// buffers, else by way of a backlog. The guest notices at the next ``flush()``.
+    ///
+    /// All or nothing: false (nothing taken) when the backlog has no room or no stream is open; in the first case
+    /// ``VsockEvent/writable`` follows when there is room again.
+    public mutating func send(_ bytes: UnsafeRawBufferPointer) throws(VhostUserError) -> Bool {
+        // SAFETY: read during the call only.
+        try unsafe connection.device.send(bytes, &connection.rings)
+    }
 
-    /// Signals the guest for what was put on the rings since the last flush, unless it suppressed that (EVENT_IDX). At most one write(2) per queue.
-    public mutating func flush() throws(VhostUserError) {}
+    /// Sends what is owed (credit), shows the guest what was put on the rings since the last flush, and calls it unless it
+    /// suppressed that (EVENT_IDX). At most one write(2) per queue.
+    public mutating func flush() throws(VhostUserError) {
+        try connection.device.pump(&connection.rings)
+        connection.rings.publish()
+    }
 
-    /// Resets the stream (RST to the guest), if one is open. No event follows.
-    public mutating func reset() throws(VhostUserError) {}
+    /// Resets the stream (RST to the guest at the next flush), if one is open, and forgets what was not consumed. No event follows.
+    public mutating func reset() {
+        connection.device.resetStream()
+    }
 
     /// True while a guest program is connected.
-    public var isConnected: Bool { false }
+    public var isConnected: Bool { connection.device.stream != nil }
 
     /// The file and the offset in it behind the guest-physical range, if one memory region holds all of it. The descriptor stays the backend's.
-    public func resolve(_ extent: GuestExtent) -> (descriptor: Int32, offset: UInt64)? { nil }
+    public func resolve(_ extent: GuestExtent) -> (descriptor: Int32, offset: UInt64)? {
+        connection.memoryTable?.resolve(extent)
+    }
 
     /// Maps `extents` of guest memory side by side, in that order, into one contiguous range: the pool as both sides see it.
     /// The mapping owns itself: it outlives this value (and the VMM), and is unmapped when it is dropped.
-    /// - Throws: ``VhostUserError`` if an extent is empty, not page aligned, overlaps another or lies outside guest memory; nothing stays mapped then.
-    public func mapContiguous(_ extents: [GuestExtent]) throws(VhostUserError) -> PoolMapping { throw .disconnected }
+    /// - Throws: ``VhostUserError/extentInvalid(_:)`` if an extent is empty, not page aligned, overlaps another or lies
+    ///   outside guest memory; nothing stays mapped then.
+    public func mapContiguous(_ extents: [GuestExtent]) throws(VhostUserError) -> PoolMapping {
+        guard let table = connection.memoryTable else {
+            throw .extentInvalid(extents.first ?? GuestExtent(address: 0, length: 0))
+        }
+        return try table.mapContiguous(extents)
+    }
 }
 
 /// How a ``VsockBackend`` presents itself.

@@ -69,6 +69,7 @@ let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-s
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let httpClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
 let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
@@ -118,7 +119,11 @@ let hostRooms: [Target] = [
         strict),
     room("ControlAPI", ["ControlModel", hummingbird, httpClient, httpTypes, logging, lifecycle] + nio, strict),
     program(
-        "droverd", ["Supervision", "ControlAPI", "ControlModel", "DroverConfiguration", "Hypervisor", argumentParser, logging, lifecycle],
+        "droverd",
+        [
+            "Supervision", "ControlAPI", "ControlModel", "DroverConfiguration", "Hypervisor", argumentParser, logging, lifecycle,
+            unixSignals,
+        ],
         strict),
     program(
         "drover", ["ControlAPI", "ControlModel", "DroverConfiguration", "ImageBuilder", "Hypervisor", "PCIInventory", argumentParser],

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import LinuxSystem
 import StubControl
 import Synchronization
 
@@ -151,25 +152,8 @@ final class StubConnection: Sendable {
     }
 
     private static func connectOnce(_ path: String) -> Int32? {
-        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        guard descriptor >= 0 else { return nil }
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let fits = withUnsafeMutableBytes(of: &address.sun_path) { place in
-            guard path.utf8.count < place.count else { return false }
-            place.copyBytes(from: path.utf8)
-            return true
-        }
-        let connected =
-            fits
-            && withUnsafePointer(to: &address) {
-                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    Glibc.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) == 0
-                }
-            }
-        if connected { return descriptor }
-        Glibc.close(descriptor)
-        return nil
+        guard let socket = try? UnixSocket.connect(path: path) else { return nil }
+        return socket.release()
     }
 
     private static func operation(_ action: StubCommand.Action) -> String {

@@ -4,10 +4,7 @@ import Glibc
 
 /// A client stub's process: started so that it outlives `droverd`, ended for certain.
 enum StubProcess {
-    /// POSIX_SPAWN_SETSID, which glibc's headers show to GNU programs only.
-    private static let newSession: Int32 = 0x80
-
-    /// Runs the program in a session of its own, standard error and output appended to `log`.
+    /// Runs the program in a session of its own, with nothing of ours open, standard error and output appended to `log`.
     static func spawn(_ program: String, _ arguments: [String], log: String) throws(SupervisionError) -> ProcessIdentity {
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
@@ -19,7 +16,7 @@ enum StubProcess {
         sigfillset(&all)
         posix_spawnattr_setsigmask(&attributes, &none)
         posix_spawnattr_setsigdefault(&attributes, &all)
-        posix_spawnattr_setflags(&attributes, Int16(Self.newSession | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
 
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
@@ -27,6 +24,7 @@ enum StubProcess {
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0o644)
         posix_spawn_file_actions_adddup2(&actions, 1, 2)
+        posix_spawn_file_actions_addclosefrom_np(&actions, 3)
 
         var argv = ([program] + arguments).map { strdup($0) } + [nil]
         defer { for argument in argv { free(argument) } }

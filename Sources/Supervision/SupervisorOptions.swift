@@ -67,7 +67,8 @@ public enum Programs {
             }
             directory = (directory as NSString).deletingLastPathComponent
         }
-        return "/usr/share/drover/images"
+        let installed = executableDirectory + "/../share/drover/images"
+        return FileManager.default.fileExists(atPath: installed) ? installed : "/usr/share/drover/images"
     }
 
     private static var executableDirectory: String {
@@ -76,6 +77,8 @@ public enum Programs {
     }
 
     private static var searchPath: [String] {
-        (ProcessInfo.processInfo.environment["DROVER_LIBEXEC"].map { [$0] } ?? []) + [executableDirectory, "/usr/libexec/drover"]
+        (ProcessInfo.processInfo.environment["DROVER_LIBEXEC"].map { [$0] } ?? []) + [
+            executableDirectory, executableDirectory + "/../libexec/drover", "/usr/libexec/drover",
+        ]
     }
 }

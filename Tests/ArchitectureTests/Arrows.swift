@@ -47,7 +47,7 @@ enum Arrows {
         "ArgumentParser": ["drover", "droverd", "drover-client-stub", "drover-demo", "drover-bench"],
         "Subprocess": ["ImageBuilder", "drover-demo", "drover-bench", "drover"],
         "Yams": ["DroverConfiguration", "ImageBuilder"],
-        "ServiceLifecycle": ["Supervision", "ControlAPI", "droverd"],
+        "UnixSignals": ["droverd"], "ServiceLifecycle": ["Supervision", "ControlAPI", "droverd"],
         "Hummingbird": ["ControlAPI"], "AsyncHTTPClient": ["ControlAPI"],
         "NIOCore": ["ControlAPI"], "NIOPosix": ["ControlAPI"], "NIOHTTP1": ["ControlAPI"], "HTTPTypes": ["ControlAPI"],
         "NIOFoundationCompat": ["ControlAPI"],

@@ -6,6 +6,11 @@ public struct ModuleList: Sendable {
     public struct Entry: Equatable, Sendable {
         public var path: String
         public var parameters: String
+
+        public init(path: String, parameters: String) {
+            self.path = path
+            self.parameters = parameters
+        }
     }
 
     public var entries: [Entry] = []

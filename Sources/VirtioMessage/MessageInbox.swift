@@ -78,6 +78,16 @@ public struct MessageInbox: ~Copyable {
         get { bytes(current) }
     }
 
+    /// A copy of a part of that message, or of all of it: for texts and configuration, not for every message.
+    public func copy(_ data: MessageData? = nil) -> [UInt8] {
+        let span = bytes(current)
+        let range = data.map { $0.offset..<$0.offset + $0.count } ?? 0..<span.count
+        var copy: [UInt8] = []
+        copy.reserveCapacity(range.count)
+        for index in range { copy.append(span[index]) }
+        return copy
+    }
+
     @_lifetime(borrow self)
     private func bytes(_ range: Range<Int>) -> Span<UInt8> {
         // SAFETY: the range lies within storage, which lives as long as self.

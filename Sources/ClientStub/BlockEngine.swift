@@ -188,6 +188,9 @@ public struct BlockEngine: ~Copyable, BlockService {
 
     // MARK: completions
 
+    /// Something can be done without waiting for anybody.
+    var hasWork: Bool { firstCompleted < completed.count || exportsAreNews || !events.isEmpty || hasUsed }
+
     /// The next request that is done, for its front end.
     public mutating func nextCompletion() -> BlockCompletion? {
         guard firstCompleted < completed.count else {

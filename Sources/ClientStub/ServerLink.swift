@@ -267,3 +267,19 @@ extension VsockBackend {
         }
     }
 }
+
+extension ServerLink {
+    // The engine's calls that put messages into this link's outbox.
+
+    mutating func publish(_ engine: inout BlockEngine) throws(SessionEnd) { try engine.publish(&outbox) }
+
+    mutating func checkDeadlines(_ engine: inout BlockEngine, now: UInt64) throws(SessionEnd) {
+        try engine.checkDeadlines(&outbox, now: now)
+    }
+
+    mutating func inject(_ fault: InjectedStubFault) throws(SessionEnd) {
+        do throws(MessageError) {
+            try outbox.inject(fault == .hang ? .hang : .panic)
+        } catch { throw .violation("the server stub does not read its messages") }
+    }
+}

@@ -100,7 +100,7 @@ let hostRooms: [Target] = [
         "ClientStub", ["CLinux", "LinuxSystem", "Virtqueue", "VirtioBlock", "VirtioMessage", "VhostUser"],
         memory + [.enableExperimentalFeature("SuppressedAssociatedTypes")]),
     room("FrontEnds", ["CLinux", "ClientStub", "LinuxSystem"], memory),
-    program("drover-client-stub", ["FrontEnds", "ClientStub", "StubControl", "LinuxSystem", argumentParser], strict),
+    program("drover-client-stub", ["FrontEnds", "ClientStub", "StubControl", "CLinux", "LinuxSystem", argumentParser], strict),
     program("drover-bench", [argumentParser], strict),
 
     // Policy: never on the data path.
@@ -143,6 +143,7 @@ let testTargets: [Target] = [
         "SupervisionTests",
         ["Supervision", "Accounting", "ControlModel", "DroverConfiguration", "Hypervisor", "ImageBuilder", "StubControl", logging]),
     tests("ServerStubTests", ["ServerStub", "CLinux", "LinuxSystem", "VirtioBlock", "VirtioMessage", "Virtqueue"]),
+    tests("VhostUserTests", ["VhostUser", "LinuxSystem", "Virtqueue", "CLinux"]),
     tests("VirtioBlockTests", ["VirtioBlock"]),
     tests("VirtioMessageTests", ["VirtioMessage"]),
     tests("VirtqueueTests", ["Virtqueue"]),

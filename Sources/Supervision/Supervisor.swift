@@ -56,7 +56,9 @@ public actor Supervisor: Service {
             serverStub: serverStub,
             runDirectory: options.runDirectory, cacheDirectory: options.cacheDirectory)
         let surroundings = Surroundings(
-            run: directory, cacheDirectory: options.cacheDirectory, clientStub: clientStub, accelerator: acceleratorChoice.accelerator,
+            run: directory, cacheDirectory: options.cacheDirectory,
+            spawnStub: { arguments, log throws(SupervisionError) in try StubProcess.spawn(clientStub, arguments, log: log) },
+            accelerator: acceleratorChoice.accelerator,
             machines: hypervisor, devices: preparation, log: log, logLevel: options.logLevel)
         self.surroundings = surroundings
         runners = configuration.ddos.enumerated().map { index, ddos in

@@ -1,3 +1,4 @@
+import Accounting
 import DroverConfiguration
 import Foundation
 import Hypervisor
@@ -29,8 +30,8 @@ protocol DevicePreparation: Sendable {
 struct Surroundings: Sendable {
     var run: RunDirectory
     var cacheDirectory: String
-    /// Path of `drover-client-stub`.
-    var clientStub: String
+    /// Runs `drover-client-stub` with these arguments and this log.
+    var spawnStub: @Sendable (_ arguments: [String], _ log: String) throws(SupervisionError) -> ProcessIdentity
     var accelerator: Accelerator
     var machines: any VirtualMachines
     var devices: any DevicePreparation

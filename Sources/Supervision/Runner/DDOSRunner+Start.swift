@@ -29,7 +29,7 @@ extension DDOSRunner {
             let log = place.run.stubLog(name)
             let logSize = (try? FileManager.default.attributesOfItem(atPath: log))?[.size] as? Int ?? 0
             unlink(place.run.controlSocket(name))
-            let process = try StubProcess.spawn(place.clientStub, stubArguments, log: log)
+            let process = try place.spawnStub(stubArguments, log)
             let connection = await StubConnection.connect(
                 name: name, path: place.run.controlSocket(name), seconds: 10,
                 isAlive: {

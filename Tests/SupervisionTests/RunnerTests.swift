@@ -1,0 +1,207 @@
+import Accounting
+import ControlModel
+import DroverConfiguration
+import Foundation
+import Glibc
+import Hypervisor
+import StubControl
+import Testing
+
+@testable import Supervision
+
+@Suite("Runner: effects carried out", .serialized)
+struct RunnerTests {
+    /// From nothing to ready, at this generation.
+    private func bringUp(_ runner: DDOSRunner, _ world: FakeWorld, generation: UInt64 = 1) async {
+        #expect(await runner.wait(for: [.booting], seconds: 10))
+        world.stubs.send(.sessionReady(generation: generation, disks: [], replayed: 0))
+        #expect(await runner.wait(for: [.ready], seconds: 10))
+    }
+
+    @Test func aStartOpensTheSessionBeforeTheVM() async throws {
+        let world = try FakeWorld()
+        defer { world.end() }
+        let runner = world.runner()
+        await runner.begin(running: [])
+        await bringUp(runner, world)
+        #expect(world.diary.all == ["start stub", "open 1", "start VM"])
+        #expect(await runner.summary.generation == 1)
+    }
+
+    @Test(arguments: [SessionLossCause.pingTimeout, .protocolViolation, .requestDeadline])
+    func aLostSessionIsFencedBeforeTheNextLifeIsLetIn(_ cause: SessionLossCause) async throws {
+        let world = try FakeWorld()
+        defer { world.end() }
+        let runner = world.runner()
+        await runner.begin(running: [])
+        await bringUp(runner, world)
+        world.stubs.send(.sessionLost(generation: 1, cause: cause, reason: "test"))
+        await bringUp(runner, world, generation: 2)
+        #expect(world.diary.all == ["start stub", "open 1", "start VM", "close", "destroy VM", "open 2", "start VM"])
+        let detail = await runner.detail()
+        #expect(detail.recoveries.count == 1)
+        #expect(detail.failures.map(\.cause) == [FailureCause(cause)])
+    }
+
+    @Test func aKilledVMMIsCalledThat() async throws {
+        let world = try FakeWorld()
+        defer { world.end() }
+        let runner = world.runner()
+        await runner.begin(running: [])
+        await bringUp(runner, world)
+        kill(world.machines.current[0].pid, SIGKILL)
+        world.stubs.send(.sessionLost(generation: 1, cause: .hangUp, reason: "vhost-user hung up"))
+        await bringUp(runner, world, generation: 2)
+        #expect(await runner.detail().recoveries.map(\.cause) == [.vmmGone])
+    }
+
+    @Test func aDeadStubIsReplacedAfterItsVMWasFenced() async throws {
+        let world = try FakeWorld()
+        defer { world.end() }
+        let runner = world.runner()
+        await runner.begin(running: [])
+        await bringUp(runner, world)
+        world.stubs.die()
+        #expect(await runner.wait(for: [.fencing, .preparing, .starting, .booting], seconds: 10))
+        await bringUp(runner, world, generation: 2)
+        #expect(world.diary.all == ["start stub", "open 1", "start VM", "destroy VM", "start stub", "open 2", "start VM"])
+    }
+
+    @Test func aStopShutsTheStubDownAndLeavesNothing() async throws {
+        let world = try FakeWorld()
+        defer { world.end() }
+        let runner = world.runner()
+        await runner.begin(running: [])
+        await bringUp(runner, world)
+        await runner.send(.stopRequested)
+        #expect(await runner.wait(for: [.stopped], seconds: 10))
+        #expect(world.diary.all.suffix(2) == ["shutdown", "destroy VM"])
+        #expect(world.stubs.process?.isRunning == false)
+        #expect(world.machines.current.isEmpty)
+    }
+
+    @Test func aVMThatDoesNotStartIsTriedAgainWithBackoff() async throws {
+        let world = try FakeWorld()
+        defer { world.end() }
+        world.machines.failNextStarts(2)
+        let runner = world.runner { $0.restart.backoffMinimum = .milliseconds(10) }
+        await runner.begin(running: [])
+        await bringUp(runner, world, generation: 3)
+        #expect(await runner.summary.restarts == 2)
+        #expect(world.diary.all.filter { $0 == "start stub" }.count == 1, "the stub stays")
+    }
+
+    @Test func theNextSupervisorAdoptsWhatRunsAndStartsNothing() async throws {
+        let world = try FakeWorld()
+        defer { world.end() }
+        let first = world.runner()
+        await first.begin(running: [])
+        await bringUp(first, world)
+        let before = world.diary.all
+        await first.leave()
+
+        let second = world.runner()
+        await second.begin(running: world.machines.current)
+        #expect(await second.phase == .ready)
+        #expect(world.diary.all == before)
+        let summary = await second.summary
+        #expect(summary.generation == 1)
+        #expect(summary.restarts == 0)
+        #expect(summary.stubPID == world.stubs.process?.pid)
+        #expect(summary.vmmPID == world.machines.current.first?.pid)
+        // And it watches.
+        world.stubs.send(.sessionLost(generation: 1, cause: .pingTimeout, reason: "test"))
+        await bringUp(second, world, generation: 2)
+    }
+
+    @Test func aVMThatDiedUnwatchedIsReplacedByTheNextSupervisor() async throws {
+        let world = try FakeWorld()
+        defer { world.end() }
+        let first = world.runner()
+        await first.begin(running: [])
+        await bringUp(first, world)
+        await first.leave()
+        try await world.machines.destroy("d", deadline: .seconds(1))
+
+        let second = world.runner()
+        await second.begin(running: [])
+        await bringUp(second, world, generation: 2)
+        #expect(await second.detail().failures.map(\.cause) == [.diedUnwatched])
+    }
+
+    @Test func anOrphanIsStoppedAndItsFilesRemoved() async throws {
+        let world = try FakeWorld()
+        defer { world.end() }
+        let runner = world.runner()
+        await runner.begin(running: [])
+        await bringUp(runner, world)
+        await runner.leave()
+        #expect(try await Orphan.end("d", place: world.place, running: world.machines.current))
+        #expect(world.machines.current.isEmpty)
+        #expect(world.stubs.process?.isRunning == false)
+        #expect(!FileManager.default.fileExists(atPath: world.place.run.ddos("d")))
+    }
+
+    @Test func theReportCountsDeadLives() async throws {
+        let world = try FakeWorld()
+        defer { world.end() }
+        let runner = world.runner()
+        await runner.begin(running: [])
+        await bringUp(runner, world)
+        let before = await runner.reading()
+        world.stubs.send(.sessionLost(generation: 1, cause: .pingTimeout, reason: "test"))
+        await bringUp(runner, world, generation: 2)
+        let after = await runner.reading()
+        #expect(before.requests == 100)
+        #expect(after.vmm.total >= before.vmm.total)
+        #expect(after.restarts == 1)
+        #expect(after.lostSeconds > 0)
+    }
+}
+
+@Suite("Supervisor's files")
+struct SupervisorFileTests {
+    private func folder() throws -> String {
+        let path = NSTemporaryDirectory() + "drover-\(UUID().uuidString.prefix(8))"
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        return path
+    }
+
+    @Test func aSecondSupervisorIsToldWhoIsThere() throws {
+        let run = RunDirectory(path: try folder())
+        defer { try? FileManager.default.removeItem(atPath: run.path) }
+        let lock = try SupervisorLock(run)
+        do throws(SupervisionError) {
+            _ = try SupervisorLock(run)
+            Issue.record("two supervisors")
+        } catch {
+            #expect(error == .secondSupervisor(pid: getpid(), runDirectory: run.path))
+            #expect(
+                "\(error)"
+                    == "another droverd (pid \(getpid())) works in \(run.path) already; talk to it with `drover`, or choose another --run-dir"
+            )
+        }
+        withExtendedLifetime(lock) {}
+    }
+
+    @Test func aRunDirectoryTooDeepForSocketsIsRefused() {
+        let run = RunDirectory(path: "/tmp/" + String(repeating: "x", count: 100))
+        #expect(throws: SupervisionError.socketPathTooLong(path: run.apiSocket, limit: 107)) { try run.create(for: []) }
+    }
+
+    @Test func stateOfAnotherBootIsForgotten() throws {
+        let path = try folder() + "/state.json"
+        var state = StateFile(
+            bootID: StateFile.currentBootID, name: "d", record: MachineRecord(), phase: .ready, vmmMeter: .init(), stubMeter: .init(),
+            pastRequests: 7, configuration: "")
+        state.record.down = .init(
+            failure: .init(at: Moment(monotonic: 1, wall: Date(timeIntervalSince1970: 5)), generation: 1, cause: .panic, reason: "r"))
+        try state.save(path)
+        #expect(StateFile.load(path) == state)
+        state.bootID = "another"
+        try state.save(path)
+        #expect(StateFile.load(path) == nil)
+        try Data("{".utf8).write(to: URL(filePath: path))
+        #expect(StateFile.load(path) == nil)
+    }
+}

@@ -21,8 +21,8 @@ public protocol FrontEnd: ~Copyable {
     /// A request of this front end is done.
     mutating func requestCompleted(_ completion: BlockCompletion, loop: inout EventLoop, service: inout Service)
 
-    /// The last call before every wait: whatever was collected in this turn of the loop goes out now, so that many replies
-    /// leave with one system call. May queue operations, but must not submit requests.
+    /// Called before every wait, when the turn's completions have been told: what was collected goes out now, so that many
+    /// replies leave with one system call. May release buffers and submit requests like any other call.
     mutating func turnEnds(loop: inout EventLoop, service: inout Service)
 
     /// ``BlockService/allocate(bytes:)`` had answered `nil`, and something was released since.

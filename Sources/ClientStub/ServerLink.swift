@@ -25,6 +25,8 @@ struct ServerLink: ~Copyable {
     /// The pool's file, from a server stub on this machine.
     private var poolFile: OwnedDescriptor?
     private var armed: (socket: Int32, kick0: Int32, kick1: Int32) = (-1, -1, -1)
+    /// Kick descriptors that are no longer what is polled, although the new one may have the same number.
+    private var staleKicks = (false, false)
     private var waitsForWritable = false
     private static let dontWait: Int32 = 0x40  // MSG_DONTWAIT, an enum in glibc
 
@@ -37,8 +39,8 @@ struct ServerLink: ~Copyable {
     /// A VMM's vhost-user connection.
     init(vhostUser socket: consuming OwnedDescriptor, cid: UInt64, serial: UInt64) throws(SessionEnd) {
         self.serial = serial
-        do {
-            vsock = try VsockBackend(socket: socket.release(), configuration: VsockConfiguration(guestCID: cid))
+        do throws(VhostUserError) {
+            vsock = try VsockBackend(socket: socket, configuration: VsockConfiguration(guestCID: cid))
         } catch { throw Self.end(error) }
     }
 
@@ -54,6 +56,15 @@ struct ServerLink: ~Copyable {
             armed.socket = main
             loop.poll(main, events: Int16(POLLIN), tag(.socket))
         }
+        if staleKicks.0 {
+            loop.cancel(tag(.kick0))
+            armed.kick0 = -1
+        }
+        if staleKicks.1 {
+            loop.cancel(tag(.kick1))
+            armed.kick1 = -1
+        }
+        staleKicks = (false, false)
         if let kick = vsock?.kickDescriptor(queue: 0), armed.kick0 != kick {
             armed.kick0 = kick
             loop.poll(kick, events: Int16(POLLIN), tag(.kick0))
@@ -161,7 +172,9 @@ struct ServerLink: ~Copyable {
                 try takeMessages(&engine, now)
             case .closed(let closure):
                 throw SessionEnd(.hangUp, Self.words(closure))
-            case .writable, .memoryMapped, .kickChanged:
+            case .kickChanged(let queue):
+                if queue == 0 { staleKicks.0 = true } else { staleKicks.1 = true }
+            case .writable, .memoryMapped:
                 break
             }
         }

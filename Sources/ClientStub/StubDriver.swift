@@ -71,6 +71,11 @@ where Front.Service == BlockEngine {
             checkTime()
             tellFrontEnd()
             frontEnd.turnEnds(loop: &loop, service: &engine)
+            // Sending replies frees buffers that others may be waiting for.
+            while engine.takeBuffersAvailable() {
+                frontEnd.buffersAvailable(loop: &loop, service: &engine)
+                frontEnd.turnEnds(loop: &loop, service: &engine)
+            }
             publish()
             tellSupervisors()
             if isDone { break }

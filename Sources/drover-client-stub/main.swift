@@ -1,1 +1,0 @@
-// drover-client-stub

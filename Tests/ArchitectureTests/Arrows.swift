@@ -34,7 +34,7 @@ enum Arrows {
         // Programs.
         "drover": ["ControlAPI", "ControlModel", "DroverConfiguration", "Hypervisor", "ImageBuilder", "LinuxSystem", "PCIInventory"],
         "droverd": ["ControlAPI", "ControlModel", "DroverConfiguration", "Hypervisor", "LinuxSystem", "Supervision"],
-        "drover-client-stub": ["ClientStub", "FrontEnds", "LinuxSystem", "StubControl"],
+        "drover-client-stub": ["CLinux", "ClientStub", "FrontEnds", "LinuxSystem", "StubControl"],
         "drover-server-stub": ["CLinux", "LinuxSystem", "ServerStub"],
         "drover-demo": ["ControlAPI", "ControlModel", "DroverConfiguration", "LinuxSystem"],
         "drover-bench": ["LinuxSystem"],

@@ -120,6 +120,8 @@ struct MemoryService: BlockService, ~Copyable {
         held.removeAll(keepingCapacity: true)
     }
 
+    var hasCompletions: Bool { !completions.isEmpty }
+
     mutating func nextCompletion() -> BlockCompletion? { completions.popLast() }
 
     /// Something was released after an allocation had failed.

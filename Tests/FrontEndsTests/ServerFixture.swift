@@ -62,6 +62,12 @@ final class ServerFixture: Sendable {
                 while service.takeBuffersAvailable() { server.buffersAvailable(loop: &loop, service: &service) }
                 if loop.now >= server.nextDeadline { server.deadlineReached(loop: &loop, service: &service) }
                 server.turnEnds(loop: &loop, service: &service)
+                while service.takeBuffersAvailable() {
+                    server.buffersAvailable(loop: &loop, service: &service)
+                    server.turnEnds(loop: &loop, service: &service)
+                }
+                service.work()
+                if service.hasCompletions { continue }
                 state.clients.store(server.clientCount, ordering: .relaxed)
                 // Short naps, so that the test's wishes are seen.
                 try loop.wait(until: min(server.nextDeadline, loop.now + 5_000_000))

@@ -5,7 +5,8 @@ import DroverConfiguration
 
 @c(LLVMFuzzerTestOneInput)
 public func fuzzConfiguration(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
-    let text = String(decoding: UnsafeBufferPointer(start: start, count: count), as: UTF8.self)
+    // SAFETY: libFuzzer lends that many bytes for the call.
+    let text = unsafe String(decoding: UnsafeBufferPointer(start: start, count: count), as: UTF8.self)
     do throws(ConfigurationError) {
         let configuration = try Configuration(parsing: text, file: "fuzz.yaml", models: ["nvme", "ahci"])
         precondition(!configuration.ddos.isEmpty)

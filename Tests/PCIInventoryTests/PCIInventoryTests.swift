@@ -67,7 +67,19 @@ private final class FakeBus {
         #expect(function.revision == 2)
         #expect(function.driver == "nvme")
         #expect(function.iommuGroup == 7)
+        #expect(function.vendorName == "Intel Corporation")
+        #expect(function.className == "Non-Volatile memory controller")
         #expect(function.modalias == "pci:v00008086d00005845sv00001AF4sd00001100bc01sc08i02")
+    }
+
+    @Test func whatPciIdsDoesNotKnowHasNoName() throws {
+        let bus = try FakeBus()
+        try bus.add("0000:00:03.0", vendor: 0x7f7e, device: 0x0001, classCode: 0x010000)
+        let function = try #require(try PCIInventory(sysfsPath: bus.path).functions().first)
+        #expect(function.vendorName == nil)
+        #expect(function.deviceName == nil)
+        #expect(function.driver == nil)
+        #expect(function.iommuGroup == nil)
     }
 
     @Test func theKernelsOwnModaliasIsPreferred() throws {

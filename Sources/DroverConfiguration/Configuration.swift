@@ -22,7 +22,7 @@ public struct DDOSConfiguration: Sendable, Equatable {
     public var vcpus: Int
     /// Of `memory`, in huge pages: queues and data buffers. A multiple of 2 MiB. Default: 16 MiB.
     public var pool: ByteSize
-    /// Requests in flight at most; a power of two. Default: 128.
+    /// Requests in flight at most; a power of two from 4 to 1024. Default: 128.
     public var queueSize: Int
     /// Default: one NBD socket in the run directory.
     public var frontEnds: [FrontEnd]

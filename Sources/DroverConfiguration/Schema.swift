@@ -57,7 +57,7 @@ struct Schema {
         if let memory = reader.size("memory", .mebibytes(24)...(.mebibytes(65536)), multipleOf: .mebibytes(1)) { result.memory = memory }
         if let vcpus = reader.integer("vcpus", 1...64) { result.vcpus = vcpus }
         if let pool = reader.size("pool", page...(.mebibytes(4096)), multipleOf: page) { result.pool = pool }
-        if let size = reader.integer("queueSize", 2...1024) {
+        if let size = reader.integer("queueSize", 4...1024) {
             if size & (size - 1) == 0 {
                 result.queueSize = size
             } else {

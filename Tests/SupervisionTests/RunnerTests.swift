@@ -205,3 +205,16 @@ struct SupervisorFileTests {
         #expect(StateFile.load(path) == nil)
     }
 }
+
+@Suite("Runner: the moment of adoption")
+struct AdoptionRaceTests {
+    @Test func aDeathBeforeTheMachineHasBegunIsNotLost() async throws {
+        let world = try FakeWorld()
+        defer { world.end() }
+        let runner = world.runner { $0.restart.backoffMinimum = .milliseconds(10) }
+        await runner.send(.stopRequested)
+        await runner.begin(running: [])
+        #expect(await runner.wait(for: [.stopped], seconds: 10))
+        #expect(world.machines.current.isEmpty)
+    }
+}

@@ -11,27 +11,26 @@ extension DDOSRunner {
         guard let state = StateFile.load(place.run.state(name)) else {
             // No memory of it. A VM of this name is no one else's in our root: fencing on the way ends it.
             if running.contains(where: { $0.name == name }) { return await endStray() }
-            return await startFirst()
+            return startFirst()
         }
         restore(state)
         let found = await examine(state, running.first { $0.name == name })
         if state.configuration != Self.digest(configuration), found == .ready || found == .booting {
             place.log.append(.warning, "its configuration has changed; `drover restart \(name)` puts the change into force", ddos: name)
         }
-        if found == .ready || found == .booting { await readDisks() }
         let neverRan = found == .nothing && state.record.generation == 0 && state.record.intent == .run
-        if neverRan { return await startFirst() }
-        send(.adopt(found))
+        if neverRan { return startFirst() }
+        begin(with: .adopt(found))
     }
 
-    private func startFirst() async {
-        if configuration.autostart { send(.startRequested) } else { save() }
+    private func startFirst() {
+        begin(with: configuration.autostart ? .startRequested : nil)
     }
 
     private func endStray() async {
         try? await place.machines.destroy(name, deadline: .seconds(20))
         place.log.append(.warning, "a VM of this name ran that no state file tells of; it was destroyed", ddos: name)
-        await startFirst()
+        startFirst()
     }
 
     private func restore(_ state: StateFile) {
@@ -87,10 +86,6 @@ extension DDOSRunner {
         await StubProcess.kill(process)
         stubMeter.end()
         return nil
-    }
-
-    private func readDisks() async {
-        if let status = try? await stub?.connection.status(seconds: 3) { disks = status.disks.map(DiskSummary.init) }
     }
 }
 

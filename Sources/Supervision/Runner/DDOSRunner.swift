@@ -38,6 +38,8 @@ actor DDOSRunner {
     private var watchers: [UInt64: (DDOSPhase) -> Void] = [:]
     private var nextWatcher: UInt64 = 0
     private var leaving = false
+    private var hasBegun = false
+    private var early: [DDOSMachine.Input] = []
     private var saved: StateFile?
 
     struct Stub {
@@ -55,8 +57,10 @@ actor DDOSRunner {
 
     var phase: DDOSPhase { machine.phase }
 
-    /// Hands an input to the machine and begins what it wants done.
+    /// Hands an input to the machine and begins what it wants done. What happens before the machine knows what there is to
+    /// adopt, such as the death of a VM in that very moment, comes after.
     func send(_ input: DDOSMachine.Input) {
+        guard hasBegun else { return early.append(input) }
         for effect in machine.handle(input, at: place.now()) { perform(effect) }
         save()
         for watcher in watchers.values { watcher(machine.phase) }
@@ -107,9 +111,19 @@ actor DDOSRunner {
         return task
     }
 
+    /// The machine's first input, if any; those that came too early follow.
+    func begin(with input: DDOSMachine.Input?) {
+        hasBegun = true
+        if let input { send(input) } else { save() }
+        let waiting = early
+        early = []
+        for input in waiting { send(input) }
+        for watcher in watchers.values { watcher(machine.phase) }
+    }
+
     /// Waits until the phase is one of these. False: it was not within `seconds`.
     func wait(for phases: Set<DDOSPhase>, seconds: Double) async -> Bool {
-        if phases.contains(machine.phase) { return true }
+        if hasBegun, phases.contains(machine.phase) { return true }
         nextWatcher += 1
         let number = nextWatcher
         let (changes, continuation) = AsyncStream.makeStream(of: Bool.self)

@@ -32,7 +32,7 @@ import CLinux
         self = unsafe try MemoryMapping.map(nil, count, protection, MAP_SHARED, descriptor.rawValue, Int64(bitPattern: offset))
     }
 
-    /// Zeroed private memory, populated and locked into RAM as far as the limits allow. `hugePages`: from the 2 MiB pool
+    /// Zeroed memory, populated at once (`lock` keeps it in RAM). `hugePages`: from the 2 MiB pool
     /// that the kernel command line reserved (`ENOMEM` when there are too few).
     public init(anonymous count: Int, hugePages: Bool = false, shared: Bool = false) throws(SystemError) {
         var flags = MAP_ANONYMOUS | MAP_POPULATE | (shared ? MAP_SHARED : MAP_PRIVATE)

@@ -148,10 +148,4 @@ import Testing
         var driver: DriverVirtqueue
         init(_ driver: consuming DriverVirtqueue) { self.driver = driver }
     }
-
-    private func onThread(_ body: @escaping @Sendable () -> Bool) async -> Bool {
-        await withCheckedContinuation { continuation in
-            Thread { continuation.resume(returning: body()) }.start()
-        }
-    }
 }

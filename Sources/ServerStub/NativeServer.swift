@@ -46,17 +46,14 @@ public enum NativeServer {
                 say("drover-server-stub: the client's messages make no sense\n")
                 return 1
             case .injected(.panic): abort()
-            case .injected(.hang): hang()
+            case .injected(.hang):
+                server.hang()
+                return 1
             }
         } catch {
             say("drover-server-stub: " + what + ": " + error.description + "\n")
             return 1
         }
-    }
-
-    /// Answers nothing any more.
-    static func hang() -> Never {
-        while true { Clock.sleep(nanoseconds: 1_000_000_000) }
     }
 
     private static func arguments() -> [String] {

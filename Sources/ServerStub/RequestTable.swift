@@ -40,9 +40,9 @@ struct RequestTable: ~Copyable {
     init(count: Int) {
         slots = FixedArray(count: count) { _ in BlockRequest() }
         free = Array((0..<count).reversed())
-        // SAFETY: freed in deinit; initialised here in full.
+        // SAFETY: freed in deinit. Trivial values, written by `setVectors` before they are read: a megabyte that a guest with
+        // little memory need not touch.
         unsafe vectors = .allocate(capacity: count * Self.vectorsPerSlot)
-        unsafe vectors.initialize(repeating: iovec(), count: count * Self.vectorsPerSlot)
     }
 
     deinit {
@@ -94,7 +94,7 @@ struct RequestTable: ~Copyable {
             let place = slots[slot].vectorCount
             guard place < Self.vectorsPerSlot else { return false }
             // SAFETY: the place is within the slot; the buffer was checked against the pool by `pop`.
-            unsafe vectors[slot * Self.vectorsPerSlot + place] = iovec(iov_base: segment.base + from, iov_len: Int(count))
+            unsafe (vectors + slot * Self.vectorsPerSlot + place).initialize(to: iovec(iov_base: segment.base + from, iov_len: Int(count)))
             slots[slot].vectorCount += 1
             left -= count
         }

@@ -38,6 +38,8 @@ public struct DiskDescription: Equatable, Sendable {
 public struct ServedDisk: ~Copyable {
     let descriptor: OwnedDescriptor
     public let description: DiskDescription
+    /// Reads and writes go through the page cache.
+    let isBuffered: Bool
 
     /// How a disk is opened.
     public struct Options: Sendable {
@@ -63,7 +65,8 @@ public struct ServedDisk: ~Copyable {
         if !isReadOnly {
             do throws(SystemError) {
                 let opened = try OwnedDescriptor(path: path, [.readWrite, cache])
-                try self.init(opened, isReadOnly: false, name: name, serial: serial, queueAttributes: queueAttributes)
+                try self.init(
+                    opened, isReadOnly: false, isBuffered: options.isBuffered, name: name, serial: serial, queueAttributes: queueAttributes)
                 return
             } catch {
                 // EROFS (30), EACCES (13), EPERM (1): it can still be read.
@@ -72,11 +75,12 @@ public struct ServedDisk: ~Copyable {
             }
         }
         let opened = try OwnedDescriptor(path: path, [.readOnly, cache])
-        try self.init(opened, isReadOnly: isReadOnly, name: name, serial: serial, queueAttributes: queueAttributes)
+        try self.init(
+            opened, isReadOnly: isReadOnly, isBuffered: options.isBuffered, name: name, serial: serial, queueAttributes: queueAttributes)
     }
 
     private init(
-        _ opened: consuming OwnedDescriptor, isReadOnly: Bool, name: String, serial: String, queueAttributes: String?
+        _ opened: consuming OwnedDescriptor, isReadOnly: Bool, isBuffered: Bool, name: String, serial: String, queueAttributes: String?
     ) throws(SystemError) {
         let status = try opened.status()
         var limits: BlockDeviceLimits
@@ -97,6 +101,7 @@ public struct ServedDisk: ~Copyable {
             name: name, serial: serial.isEmpty ? name : serial, limits: limits, isBlockDevice: status.isBlockDevice,
             canDiscard: !limits.isReadOnly && (!status.isBlockDevice || maximumDiscard > 0), maximumDiscard: maximumDiscard,
             hasFastZeroes: hasFastZeroes)
+        self.isBuffered = isBuffered
         descriptor = opened
     }
 

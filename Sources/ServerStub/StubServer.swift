@@ -151,6 +151,7 @@ public struct StubServer: ~Copyable {
                 }
                 Clock.spinHint()
             }
+            Clock.yield()
         } while Clock.monotonic() < deadline
         return false
     }
@@ -175,6 +176,16 @@ public struct StubServer: ~Copyable {
             // A disk that hangs: the process ends soon, and its memory with it.
             if Clock.monotonic() > deadline { throw SystemError(code: 110, call: "drain") }  // ETIMEDOUT
         }
+    }
+
+    /// Stops answering, for good. The connection stays open, as that of a stuck program would.
+    mutating func hang() {
+        while true { Clock.sleep(nanoseconds: 1_000_000_000) }
+    }
+
+    /// Panics the guest's kernel while the connection is still open, so that the panic is what is noticed first.
+    mutating func panicGuest() {
+        GuestBoot.die()
     }
 
     mutating func finish(_ reason: End) {

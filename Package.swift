@@ -133,6 +133,7 @@ let hostRooms: [Target] = [
 
 let testTargets: [Target] = [
     tests("ArchitectureTests", []),
+    tests("ClientStubTests", ["ClientStub", "VirtioBlock", "VirtioMessage", "Virtqueue"]),
     tests("ControlAPITests", ["ControlAPI", "ControlModel", logging]),
     tests("DroverConfigurationTests", ["DroverConfiguration"]),
     tests("FrontEndsTests", ["FrontEnds", "ClientStub", "LinuxSystem", "CLinux"]),
@@ -141,7 +142,10 @@ let testTargets: [Target] = [
     tests("PCIInventoryTests", ["PCIInventory"]),
     tests(
         "SupervisionTests",
-        ["Supervision", "Accounting", "ControlModel", "DroverConfiguration", "Hypervisor", "ImageBuilder", "StubControl", logging]),
+        [
+            "Supervision", "Accounting", "ControlModel", "DroverConfiguration", "Hypervisor", "ImageBuilder", "StubControl", logging,
+            "drover-client-stub", "drover-server-stub",
+        ]),
     tests("ServerStubTests", ["ServerStub", "CLinux", "LinuxSystem", "VirtioBlock", "VirtioMessage", "Virtqueue"]),
     tests("VhostUserTests", ["VhostUser", "LinuxSystem", "Virtqueue", "CLinux"]),
     tests("VirtioBlockTests", ["VirtioBlock"]),
@@ -153,6 +157,8 @@ let fuzzTargets: [Target] = [
     .target(name: "CFuzzEntry", path: "Tests/Fuzz/CFuzzEntry"),
     fuzzer("configuration", ["DroverConfiguration"]),
     fuzzer("nbd", ["FrontEnds"]),
+    fuzzer("vhost-user", ["VhostUser", "LinuxSystem", "CLinux"]),
+    fuzzer("vsock", ["VhostUser", "LinuxSystem", "Virtqueue", "CLinux"]),
     fuzzer("virtio-msg", ["ServerStub", "LinuxSystem", "VirtioMessage"]),
     fuzzer("virtqueue-device", ["Virtqueue"]),
     fuzzer("virtqueue-driver", ["Virtqueue"]),

@@ -1,5 +1,44 @@
-/// The file that holds what a guest printed on its serial console.
+import Foundation
+
+/// The file that holds what a guest printed on its serial console. A guest wrote it: any bytes, any amount.
 public enum ConsoleLog {
-    /// The last `lines` lines; empty when there is no such file. Control characters other than tab are taken out: a guest wrote this.
-    public static func tail(path: String, lines: Int) -> [String] { [] }
+    /// How much of the end is looked at for a tail.
+    private static let window: UInt64 = 256 << 10
+
+    /// The last `lines` lines; empty when there is no such file. Control characters other than tab are taken out, so that a guest
+    /// cannot drive the terminal of whoever reads it; lines are cut at 1000 characters.
+    public static func tail(path: String, lines: Int) -> [String] {
+        guard let data = end(of: path, bytes: window) else { return [] }
+        let text = String(decoding: data, as: UTF8.self)
+        let all = text.split(whereSeparator: \.isNewline).map { line in printable(line) }.filter { !$0.isEmpty }
+        return Array(all.suffix(max(0, lines)))
+    }
+
+    /// Keeps the file from filling the host's disk: when it is larger than `bytes`, only its last half of that stays.
+    ///
+    /// The VMM appends (O_APPEND), so cutting the file under it is safe; what it prints in between may be lost.
+    public static func limit(path: String, bytes: UInt64) {
+        guard let handle = FileHandle(forUpdatingAtPath: path) else { return }
+        defer { try? handle.close() }
+        guard let size = try? handle.seekToEnd(), size > bytes, let kept = end(of: path, bytes: bytes / 2) else { return }
+        try? handle.truncate(atOffset: 0)
+        try? handle.write(contentsOf: kept)
+    }
+
+    static func printable(_ line: some StringProtocol) -> String {
+        var result = ""
+        for scalar in line.unicodeScalars.prefix(1000) {
+            let value = scalar.value
+            if value == 9 || value >= 0x20 && !(0x7F...0x9F).contains(value) { result.unicodeScalars.append(scalar) }
+        }
+        return result
+    }
+
+    private static func end(of path: String, bytes: UInt64) -> Data? {
+        guard let handle = FileHandle(forReadingAtPath: path) else { return nil }
+        defer { try? handle.close() }
+        guard let size = try? handle.seekToEnd() else { return nil }
+        try? handle.seek(toOffset: size > bytes ? size - bytes : 0)
+        return try? handle.read(upToCount: Int(bytes))
+    }
 }

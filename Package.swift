@@ -137,6 +137,7 @@ let testTargets: [Target] = [
     tests("ControlAPITests", ["ControlAPI", "ControlModel", logging]),
     tests("DroverConfigurationTests", ["DroverConfiguration"]),
     tests("FrontEndsTests", ["FrontEnds", "ClientStub", "LinuxSystem", "CLinux"]),
+    tests("HypervisorTests", ["Hypervisor", "CLinux", "LinuxSystem", logging]),
     tests("ImageBuilderTests", ["ImageBuilder"]),
     tests("LinuxSystemTests", ["LinuxSystem", "CLinux"]),
     tests("PCIInventoryTests", ["PCIInventory"]),

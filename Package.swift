@@ -147,6 +147,7 @@ let testTargets: [Target] = [
             "Supervision", "Accounting", "ControlModel", "DroverConfiguration", "Hypervisor", "ImageBuilder", "StubControl", logging,
             "drover-client-stub", "drover-server-stub",
         ]),
+    tests("StubPairTests", ["drover-client-stub", "drover-server-stub", "StubControl", "VirtioMessage", "LinuxSystem"]),
     tests("ServerStubTests", ["ServerStub", "CLinux", "LinuxSystem", "VirtioBlock", "VirtioMessage", "Virtqueue"]),
     tests("VhostUserTests", ["VhostUser", "LinuxSystem", "Virtqueue", "CLinux"]),
     tests("VirtioBlockTests", ["VirtioBlock"]),

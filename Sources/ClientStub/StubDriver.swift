@@ -1,5 +1,6 @@
 import CLinux
 public import LinuxSystem
+import VirtioMessage
 
 /// Where a stub's life of a DD/OS comes from.
 public enum ServerSource: Sendable, Equatable {
@@ -56,7 +57,7 @@ where Front.Service == BlockEngine {
         self.listener = listener
         self.frontEnd = frontEnd
         self.port = port
-        poll = AdaptivePoll(limit: pollLimit)
+        poll = AdaptivePoll(cap: pollLimit)
     }
 
     /// Runs until a shutdown is asked for and done. Throws only when the kernel refuses io_uring itself.
@@ -179,14 +180,11 @@ where Front.Service == BlockEngine {
             try loop.submit()
             let end = loop.now &+ poll.budget
             repeat {
-                if engine.hasUsed || loop.hasCompletions {
-                    poll.found()
-                    return try loop.submit()
-                }
-                Clock.spinHint()
+                if engine.hasUsed { poll.pollFoundWork() }
+                if engine.hasUsed || loop.hasCompletions { return try loop.submit() }
+                Clock.yield()
                 loop.updateNow()
             } while loop.now < end
-            poll.missed()
         }
         if engine.enableNotifications() {
             engine.disableNotifications()
@@ -195,7 +193,7 @@ where Front.Service == BlockEngine {
         let deadline = min(engine.nextDeadline, frontEnd.nextDeadline, exitBy ?? .max)
         let before = loop.now
         try loop.wait(until: deadline)
-        if engine.inFlight > 0 { poll.slept(loop.now &- before) }
+        if engine.inFlight > 0 { poll.slept(for: loop.now &- before) }
         engine.disableNotifications()
     }
 

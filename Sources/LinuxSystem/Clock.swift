@@ -21,6 +21,10 @@ public enum Clock {
     /// Sleeps that long, whatever signals come.
     public static func sleep(nanoseconds: UInt64) { clinux_sleep_nanoseconds(nanoseconds) }
 
+    /// Lets another program that is ready to run on this processor run first. For loops that poll: with more programs than
+    /// processors, the one that is polled for may be waiting for just this processor.
+    public static func yield() { _ = sched_yield() }
+
     /// Tells the CPU that this is a loop which polls memory.
     @inlinable
     public static func spinHint() { clinux_pause() }

@@ -133,8 +133,11 @@ extension StubServer {
         case .discard(let offset, let length):
             request.offset = offset
             request.remaining = length
-            // Only discarding (0x07: punch hole, keep size, no hide stale) on a device; a hole in a file.
-            request.work = .allocate(mode: description.isBlockDevice ? 0x07 : 0x03, otherwise: 0)
+            request.work = .discard
+            if description.isBlockDevice && !description.hasFastZeroes {
+                finishDiscard(request)
+                return
+            }
             try start(request, transfer: 0)
         case .writeZeroes(let offset, let length, let unmap):
             request.offset = offset
@@ -203,6 +206,9 @@ extension StubServer {
             try ring.push(.sync(file, dataOnly: true), userData: tag)
         case .allocate(let mode, _):
             try ring.push(.allocate(file, mode: mode, offset: request.offset, length: request.remaining), userData: tag)
+        case .discard:
+            // 0x03, punch hole and keep size: the device gives the blocks up, and they read as zeroes.
+            try ring.push(.allocate(file, mode: 0x03, offset: request.offset, length: request.remaining), userData: tag)
         case .read, .write:
             let isRead = if case .read = request.work { true } else { false }
             let vectors = unsafe requests.pendingVectors(slot)
@@ -253,6 +259,13 @@ extension StubServer {
             if result <= 0 || UInt64(result) > request.remaining { status = .ioError }
         case .flush:
             if result < 0 { status = .ioError }
+        case .discard:
+            if result == -EOPNOTSUPP, bus.devices[request.device].disk.description.isBlockDevice {
+                requests.release(slot)
+                finishDiscard(request)
+                return
+            }
+            if result < 0 { status = result == -EOPNOTSUPP ? .unsupported : .ioError }
         case .allocate(_, let otherwise):
             if result == -EOPNOTSUPP || result == -ENODEV {
                 if otherwise != 0 {
@@ -269,6 +282,18 @@ extension StubServer {
         requests.release(slot)
         if status != .ok { complain("disk " + bus.devices[request.device].disk.description.name + ": errno " + decimal(-Int(result))) }
         complete(request, status)
+    }
+
+    /// Discards with the ioctl, for devices that cannot zero what they give up. io_uring has no such operation before kernel 6.12,
+    /// so this thread waits for it; the configuration space keeps such discards short.
+    private mutating func finishDiscard(_ request: BlockRequest) {
+        do throws(SystemError) {
+            try bus.devices[request.device].disk.descriptor.discardBlocks(offset: request.offset, length: request.remaining)
+            complete(request, .ok)
+        } catch {
+            complain("disk " + bus.devices[request.device].disk.description.name + ": discard: " + error.description)
+            complete(request, error.code == EOPNOTSUPP ? .unsupported : .ioError)
+        }
     }
 
     private mutating func resubmit(_ slot: Int) {

@@ -72,19 +72,35 @@ import VirtioMessage
 }
 
 @Suite struct AdaptivePollTests {
-    @Test func itStaysOffAtIdleAndGrowsWithWorkUpToTheCap() {
+    @Test func anIdleSideDoesNotPoll() {
         var poll = AdaptivePoll(cap: 50_000)
-        #expect(poll.budget == 0)
+        for _ in 0..<100 {
+            #expect(poll.budget == 0)
+            poll.slept(for: 500_000_000)
+        }
+    }
+
+    @Test func shortSleepsStartPollingAndFindingWorkKeepsItUp() {
+        var poll = AdaptivePoll(cap: 50_000)
+        poll.slept(for: 90_000)
+        #expect(poll.budget == 50_000)
+        for _ in 0..<100 {
+            for _ in 0..<3 { poll.slept(for: 90_000) }
+            poll.pollFoundWork()
+            #expect(poll.budget == 50_000)
+        }
         poll.slept(for: 1_000_000_000)
         #expect(poll.budget == 0)
-        for _ in 0..<20 { poll.slept(for: 10_000) }
-        #expect(poll.budget == 50_000)
-        for _ in 0..<20 { poll.pollFoundWork() }
-        #expect(poll.budget == 50_000)
-        poll.slept(for: 60_000)
-        #expect(poll.budget == 25_000)
-        poll.slept(for: 1_000_000_000)
-        #expect(poll.budget == 0)
+    }
+
+    @Test func trialsThatFailBecomeRare() {
+        var poll = AdaptivePoll(cap: 50_000)
+        var looks = 0
+        for _ in 0..<100_000 {
+            if poll.budget > 0 { looks += 1 }
+            poll.slept(for: 60_000)
+        }
+        #expect(looks > 10 && looks < 200)
     }
 
     @Test func aCapOfZeroNeverPolls() {

@@ -2,31 +2,6 @@ import Testing
 
 @testable import ClientStub
 
-@Suite("Polling before sleeping")
-struct AdaptivePollTests {
-    @Test func anIdleStubDoesNotPoll() {
-        var poll = AdaptivePoll(limit: 50_000)
-        #expect(poll.budget == 0)
-        for _ in 0..<10 { poll.slept(500_000_000) }
-        #expect(poll.budget == 0)
-    }
-
-    @Test func shortSleepsRaiseTheBudgetToTheLimitAndVainLooksLowerIt() {
-        var poll = AdaptivePoll(limit: 50_000)
-        for _ in 0..<10 { poll.slept(10_000) }
-        #expect(poll.budget == 50_000)
-        for _ in 0..<10 { poll.missed() }
-        #expect(poll.budget == 0)
-    }
-
-    @Test func aLimitOfZeroSwitchesItOff() {
-        var poll = AdaptivePoll(limit: 0)
-        poll.slept(0)
-        poll.found()
-        #expect(poll.budget == 0)
-    }
-}
-
 @Suite("Liveness")
 struct LivenessTests {
     @Test func onlyTheAnswerToThePingThatIsOutCounts() {

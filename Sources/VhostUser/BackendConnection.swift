@@ -122,6 +122,8 @@ public struct BackendConnection<Device: VhostUserDevice & ~Copyable>: ~Copyable 
             return try reply(header, offered)
         case .setFeatures(let features):
             guard features & ~offered == 0 else { throw .featuresNotOffered(features & ~offered) }
+            // Running queues work by the features that they were started with.
+            guard features == acknowledged || !anyStarted else { throw .unexpected(request: header.request) }
             acknowledged = features
             // Without protocol features there is no SET_VRING_ENABLE: rings are born enabled.
             if features & CommonFeature.protocolFeatures == 0 {
@@ -159,7 +161,10 @@ public struct BackendConnection<Device: VhostUserDevice & ~Copyable>: ~Copyable 
             try setKick(try known(queue), header, descriptors?.takeFirst())
         case .setRingCall(let queue, _):
             let index = try known(queue)
-            rings.rings[index].call = descriptors?.takeFirst()
+            let call = descriptors?.takeFirst()
+            // Ringing must never block: whatever it is that came, a full one rings already.
+            do { try call?.setNonBlocking(true) } catch { throw .system(error) }
+            rings.rings[index].call = consume call
             // The old one may have swallowed a call (QEMU masks interrupts by swapping it): once too often does no harm.
             if rings.rings[index].isStarted, let call = rings.rings[index].callDescriptor { EventCounter.signal(call) }
         case .setRingError(let queue, _):
@@ -186,6 +191,11 @@ public struct BackendConnection<Device: VhostUserDevice & ~Copyable>: ~Copyable 
 
     private var ringFeatures: VirtqueueFeatures {
         VirtqueueFeatures(rawValue: acknowledged & (CommonFeature.indirectDescriptors | CommonFeature.eventIndex))
+    }
+
+    private var anyStarted: Bool {
+        for index in 0..<rings.count where rings.rings[index].isStarted { return true }
+        return false
     }
 
     private func known(_ queue: UInt32) throws(VhostUserError) -> Int {

@@ -260,6 +260,48 @@ import Virtqueue
         }
     }
 
+    @Test func aNewCallDescriptorRingsAtOnceBecauseTheOldOneMayHaveSwallowedACall() throws {
+        let front = try FakeFrontEnd()
+        var backend = try front.backend()
+        try front.start(&backend)
+        #expect(front.calls[0].counter.drain() == 0)
+        try front.send(13, bytes(UInt64(0)), [front.calls[0].number])
+        try backend.handleSocketReadable()
+        #expect(front.calls[0].counter.drain() == 1)
+        try front.send(13, bytes(UInt64(0x100)))
+        try backend.handleSocketReadable()
+        try front.connect(&backend)
+        #expect(front.calls[0].counter.drain() == 0, "the front end polls")
+    }
+
+    @Test func featuresDoNotChangeUnderARunningRing() throws {
+        let front = try FakeFrontEnd()
+        var backend = try front.backend()
+        try front.start(&backend)
+        try front.send(2, bytes(UInt64(1 << 30 | 1 << 32)))
+        #expect(failure { try backend.handleSocketReadable() } == .unexpected(request: 2))
+    }
+
+    @Test func withoutProtocolFeaturesRingsAreBornEnabled() throws {
+        let front = try FakeFrontEnd()
+        var backend = try front.backend()
+        try front.send(2, bytes(UInt64(1 << 28 | 1 << 29 | 1 << 32)))
+        try front.sendMemoryTable()
+        for (queue, layout) in [(UInt32(0), front.rxLayout), (1, front.txLayout)] {
+            let user = FakeFrontEnd.userStart
+            try front.send(8, bytes(queue) + bytes(UInt32(layout.size)))
+            try front.send(
+                9,
+                bytes(queue) + bytes(UInt32(0)) + bytes(user + layout.descriptors) + bytes(user + layout.device)
+                    + bytes(user + layout.driver) + bytes(UInt64(0)))
+            try front.send(12, bytes(UInt64(queue)), [front.kicks[Int(queue)].number])
+        }
+        try backend.handleSocketReadable()
+        _ = backend.allEvents()
+        try front.giveBuffers(4)
+        try front.connect(&backend)
+    }
+
     /// The peer of `pair.first` sees the end of file only when no copy of `pair.first` is open anywhere.
     private func expectLastCopy(_ pair: consuming DescriptorPair) {
         pair.split { first, second in

@@ -38,10 +38,12 @@ struct EmbeddedRoot {
         } catch {
             throw Self.failure("write", file, error)
         }
+        // libvirt's own log would go to stderr, where it looks like ours. Warnings and worse; a setting from outside wins.
+        setenv("LIBVIRT_LOG_OUTPUTS", "3:file:\(path)/libvirt.log", 0)
     }
 
-    /// The user is root because another user makes libvirt probe QEMU again in each process (it cannot open /dev/kvm). It is a root without a
-    /// single capability: libvirt drops them all, and the seccomp filter takes fork, exec and new privileges away.
+    /// The user is root because another user makes libvirt probe QEMU again in each process (it cannot open /dev/kvm). What confines the VMM:
+    /// seccomp takes exec, new privileges and resource control away, and libvirt gives it a /dev of its own with only what it needs.
     static let configuration = """
         # Written by Drover at each start.
         user = "root"

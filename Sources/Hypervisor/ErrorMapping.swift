@@ -39,6 +39,8 @@ enum ErrorMapping {
         {
             return .acceleratorUnavailable(machine: name, detail: said)
         }
+        // A KVM that is none ends QEMU with an assertion in its own files.
+        if spec.accelerator == .kvm, has("kvm") { return .acceleratorUnavailable(machine: name, detail: said) }
         if has("cannot find qemu binary", "cannot check qemu binary")
             || has("qemu-system") && has("no emulator found", "cannot execute binary")
         {
@@ -61,7 +63,7 @@ enum ErrorMapping {
         return .libvirt(operation: "\(operation) \(machine)", message: sentence(error.message))
     }
 
-    /// Without QEMU's own prefix, and without the log's time stamp.
+    /// The words themselves: without the log's time stamp, QEMU's name, the argument that it was about, and libvirt's class of error.
     static func stripped(_ line: String) -> String {
         var line = Substring(line)
         // "2026-11-21T08:00:00.123456Z qemu-system-x86_64: -blockdev {…}: Failed to …"
@@ -69,6 +71,12 @@ enum ErrorMapping {
             line = line.dropFirst(first.count + 1)
         }
         if line.hasPrefix("qemu-system"), let colon = line.firstRange(of: ": ") { line = line[colon.upperBound...] }
+        // The argument has no ": " in it, except for JSON, which ends with "}: ".
+        if line.hasPrefix("-"), let colon = line.firstRange(of: line.contains("}: ") ? "}: " : ": ") { line = line[colon.upperBound...] }
+        for prefix in [
+            "internal error: ", "unsupported configuration: ", "operation failed: ", "qemu unexpectedly closed the monitor: ", "qemu: ",
+        ]
+        where line.hasPrefix(prefix) { line = line.dropFirst(prefix.count) }
         return sentence(String(line))
     }
 

@@ -10,6 +10,8 @@ enum BlockFeatures {
     static let maximumSegmentSize: UInt32 = 4 << 20
     /// Bytes of one discard or fast write-zeroes: more would only make one request take long.
     private static let mostBytes: UInt64 = 1 << 30
+    /// Bytes of one discard that the server waits for, see `StubServer.finishDiscard`.
+    private static let mostWaitedFor: UInt64 = 64 << 20
     /// Bytes of one write-zeroes that the kernel has to write out.
     private static let mostWrittenZeroes: UInt64 = 16 << 20
 
@@ -44,7 +46,8 @@ enum BlockFeatures {
         space.queueCount = UInt16(queueCount)
         guard !disk.limits.isReadOnly else { return space.encoded() }
         if disk.canDiscard {
-            let most = disk.maximumDiscard == 0 ? mostBytes : min(mostBytes, disk.maximumDiscard)
+            let wanted = disk.hasFastZeroes ? mostBytes : mostWaitedFor
+            let most = disk.maximumDiscard == 0 ? wanted : min(wanted, disk.maximumDiscard)
             space.maximumDiscardSectors = UInt32(most / UInt64(block)) * sectorsPerBlock
             space.maximumDiscardSegments = 1
             space.discardSectorAlignment = sectorsPerBlock

@@ -8,6 +8,7 @@ struct BlockRequest {
         case read
         case write
         case flush
+        case discard
         /// fallocate with the first mode; with the second, if the first is not supported (0: there is none).
         case allocate(mode: Int32, otherwise: Int32)
     }

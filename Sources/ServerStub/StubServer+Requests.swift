@@ -5,100 +5,8 @@ internal import VirtioMessage
 internal import Virtqueue
 
 extension StubServer {
-    // MARK: queues
-
-    /// Takes what the driver made available on all queues, and shows it what is done.
-    /// - Returns: whether there was anything.
-    mutating func serveQueues() throws(SystemError) -> Bool {
-        var worked = false
-        for device in 0..<bus.devices.count where bus.devices[device].isRunning {
-            for queue in 0..<bus.devices[device].queues.count {
-                worked = try takeRequests(device, queue) || worked
-            }
-        }
-        return worked
-    }
-
-    /// Fewer, and the driver works on them one by one; more, and it has nothing to do meanwhile.
-    private static var publishedTogether: Int { 8 }
-
-    private mutating func takeRequests(_ device: Int, _ queue: Int) throws(SystemError) -> Bool {
-        guard bus.devices[device].queues[queue].canTake else { return false }
-        let isBuffered = bus.devices[device].disk.isBuffered
-        var taken = 0
-        // One round of the queue at most, then the messages have their turn: a driver that never stops must not starve PING.
-        while taken < Int(ServedQueue.maximumSize), !requests.isFull, bus.devices[device].queues[queue].canTake {
-            do throws(VirtqueueError) {
-                guard try bus.devices[device].queues[queue].ring?.pop(from: pool.memory, into: &chain) == true else { break }
-            } catch {
-                breakQueue(device, queue, error.description)
-                break
-            }
-            taken += 1
-            try begin(device, queue)
-            // Done on the spot: the driver can go on with the first while the next are served.
-            if isBuffered, taken % Self.publishedTogether == 0 { publish(device, queue) }
-        }
-        guard taken > 0 else { return false }
-        // This side is awake, and looks again before it sleeps.
-        bus.devices[device].queues[queue].ring?.disableNotification()
-        publish(device, queue)
-        return true
-    }
-
-    /// The driver has broken a queue: the device wants to be reset.
-    private mutating func breakQueue(_ device: Int, _ queue: Int, _ why: String) {
-        bus.devices[device].queues[queue].isBroken = true
-        complain("disk " + bus.devices[device].disk.description.name + ": " + why)
-        do throws(MessageError) { try bus.breakDown(device, outbox: &outbox) } catch {}
-    }
-
-    /// Whether a chain is there to be taken on any queue.
-    func hasAvailable() -> Bool {
-        guard !requests.isFull else { return false }
-        for device in 0..<bus.devices.count where bus.devices[device].isRunning {
-            for queue in 0..<bus.devices[device].queues.count where bus.devices[device].queues[queue].hasAvailable {
-                return true
-            }
-        }
-        return false
-    }
-
-    /// Asks for doorbells on all queues. True: something is there already.
-    mutating func enableNotifications() -> Bool {
-        guard !requests.isFull else { return false }
-        var any = false
-        for device in 0..<bus.devices.count where bus.devices[device].isRunning {
-            for queue in 0..<bus.devices[device].queues.count where bus.devices[device].queues[queue].canTake {
-                if bus.devices[device].queues[queue].ring?.enableNotification() == true { any = true }
-            }
-        }
-        return any
-    }
-
-    /// Shows the driver what was used, and notes whether it wants to be told.
-    private mutating func publish(_ device: Int, _ queue: Int) {
-        if bus.devices[device].queues[queue].ring?.publishUsed() == true { bus.devices[device].queues[queue].owesDoorbell = true }
-    }
-
-    /// Publishes what completions gave back, and sends the doorbells that are owed.
-    mutating func flushDoorbells() {
-        for device in 0..<bus.devices.count {
-            for queue in 0..<bus.devices[device].queues.count {
-                publish(device, queue)
-                guard bus.devices[device].queues[queue].owesDoorbell else { continue }
-                do throws(MessageError) {
-                    try outbox.eventUsed(device: UInt16(device), queue: UInt32(queue))
-                    bus.devices[device].queues[queue].owesDoorbell = false
-                } catch {}  // No room now: it stays owed.
-            }
-        }
-    }
-
-    // MARK: requests
-
     /// Begins the request in `chain`.
-    private mutating func begin(_ device: Int, _ queue: Int) throws(SystemError) {
+    mutating func begin(_ device: Int, _ queue: Int) throws(SystemError) {
         guard let status = unsafe statusPlace() else {
             // Nowhere to say how it ended (virtio 1.2, 5.2.6.1 wants the byte): the driver is broken.
             breakQueue(device, queue, "a request without a status byte")
@@ -134,7 +42,7 @@ extension StubServer {
             request.offset = offset
             request.remaining = length
             request.work = .discard
-            if description.isBlockDevice && !description.hasFastZeroes {
+            if description.isBlockDevice, !description.hasFastZeroes, length > 0 {
                 finishDiscard(request)
                 return
             }

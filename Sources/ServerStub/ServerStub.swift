@@ -1,1 +1,0 @@
-// Sources/ServerStub: see GuestBoot (PID 1 of a DD/OS) and StubServer (the service itself).

@@ -76,7 +76,7 @@ struct ClientStubProgram: ParsableCommand {
 
     private func serve() throws(SystemError) {
         // The sockets of a dead stub are replaced; those of a living one are not.
-        if (try? UnixSocket.connect(path: control)) != nil {
+        if isServed(control) {
             StubLog.write(
                 "drover-client-stub \(name): another client stub runs in \(directory) (it answers on control.sock); stop it first")
             CLinux.exit(1)
@@ -97,6 +97,13 @@ struct ClientStubProgram: ParsableCommand {
             try driver.run()
         }
         StubLog.write("\(name): stopped")
+    }
+
+    /// Whether a living process listens at `path`. That a connection is taken proves nothing: a ring with an operation on the socket is
+    /// torn down by the kernel some time after its process has died, and the socket with it.
+    private func isServed(_ path: String) -> Bool {
+        guard let socket = try? UnixSocket.connect(path: path), let process = try? socket.peerProcess() else { return false }
+        return kill(process, 0) == 0 || clinux_errno() == EPERM
     }
 
     private var engine: EngineConfiguration {

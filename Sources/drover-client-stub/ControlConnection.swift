@@ -21,12 +21,18 @@ final class ControlConnection {
     var descriptor: Int32 { socket.rawValue }
     var hasBacklog: Bool { !output.isEmpty }
 
+    /// Nothing more comes, and nothing is left to send.
+    var isOver: Bool { ends && output.isEmpty && unanswered == 0 }
+
+    /// Commands taken and not answered yet.
+    var unanswered = 0
+
     /// Nothing more is read; the connection ends when its answers are sent.
     func endAfterFlush() { ends = true }
 
     /// The complete lines that came; `nil` when the connection is over.
     func receive() -> [Data]? {
-        if ends { return output.isEmpty ? nil : [] }
+        if ends { return isOver ? nil : [] }
         var closed = false
         withUnsafeTemporaryAllocation(byteCount: 16 << 10, alignment: 1) { room in
             while input.count <= Self.longestLine * 4 {

@@ -16,9 +16,10 @@ struct ControlServer: SupervisorPort, ~Copyable {
     /// For each ticket the connection and the id of the command.
     private var tickets: [UInt64: (connection: UInt64, id: UInt64)] = [:]
     private var nextTicket: UInt64 = 1
+    private var isAccepting = false
 
     private static let listenerValue: UInt64 = 0
-    /// More supervisors than that are turned away.
+    /// More supervisors than that wait until one of them goes.
     private static let mostConnections = 16
 
     /// Listens at `path`; a file that a dead stub left there is replaced.
@@ -36,6 +37,7 @@ struct ControlServer: SupervisorPort, ~Copyable {
     mutating func operationCompleted(_ value: UInt64, result: Int32, flags: UInt32, loop: inout EventLoop) {
         if result == -ECANCELED { return }
         if value == Self.listenerValue {
+            isAccepting = false
             accept(&loop)
             awaitConnection(&loop)
             return
@@ -44,10 +46,12 @@ struct ControlServer: SupervisorPort, ~Copyable {
         connection.isPolled = false
         guard connection.flush(), let lines = connection.receive() else {
             connections[value] = nil
+            awaitConnection(&loop)
             return
         }
         for line in lines { take(line, from: value, connection) }
-        awaitMessage(value, connection, &loop)
+        if connection.isOver { connections[value] = nil } else { awaitMessage(value, connection, &loop) }
+        awaitConnection(&loop)
     }
 
     mutating func nextCommand() -> (ticket: UInt64, command: SupervisorCommand)? { commands.isEmpty ? nil : commands.removeFirst() }
@@ -60,7 +64,13 @@ struct ControlServer: SupervisorPort, ~Copyable {
             case .status(let snapshot): .status(StubStatus(snapshot))
             case .refused(let reason): .refused(reason)
             }
+        connection.unanswered -= 1
         send(.reply(id: id, reply), to: number, connection, &loop)
+        if connection.isOver {
+            loop.cancel(EventTag(.control, number))
+            connections[number] = nil
+            awaitConnection(&loop)
+        }
     }
 
     mutating func announce(_ event: EngineEvent, exports: [BlockExport], loop: inout EventLoop) {
@@ -90,12 +100,14 @@ struct ControlServer: SupervisorPort, ~Copyable {
     // MARK: connections
 
     private mutating func awaitConnection(_ loop: inout EventLoop) {
+        guard !isAccepting, connections.count < Self.mostConnections else { return }
+        isAccepting = true
         loop.poll(listener.rawValue, events: Int16(POLLIN), EventTag(.control, Self.listenerValue))
     }
 
     private mutating func accept(_ loop: inout EventLoop) {
-        while let socket = try? UnixSocket.accept(on: listener) {
-            guard connections.count < Self.mostConnections, (try? socket.setNonBlocking(true)) != nil else { continue }
+        while connections.count < Self.mostConnections, let socket = try? UnixSocket.accept(on: listener) {
+            guard (try? socket.setNonBlocking(true)) != nil else { continue }
             let connection = ControlConnection(socket)
             connections[nextConnection] = connection
             awaitMessage(nextConnection, connection, &loop)
@@ -116,6 +128,7 @@ struct ControlServer: SupervisorPort, ~Copyable {
             connection.endAfterFlush()
             return
         }
+        connection.unanswered += 1
         tickets[nextTicket] = (number, command.id)
         commands.append((nextTicket, SupervisorCommand(command.action)))
         nextTicket += 1

@@ -22,7 +22,7 @@ final class StubPair {
         directory = URL(filePath: NSTemporaryDirectory()).appending(path: "pair-\(UInt32.random(in: 0...UInt32.max))")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         disk = directory.appending(path: "disk")
-        FileManager.default.createFile(atPath: disk.path, contents: nil)
+        _ = FileManager.default.createFile(atPath: disk.path, contents: nil)
         try FileHandle(forWritingTo: disk).truncate(atOffset: UInt64(diskBytes))
     }
 
@@ -62,7 +62,7 @@ final class StubPair {
             process.arguments = [program] + arguments
         }
         let file = directory.appending(path: log)
-        if !FileManager.default.fileExists(atPath: file.path) { FileManager.default.createFile(atPath: file.path, contents: nil) }
+        if !FileManager.default.fileExists(atPath: file.path) { _ = FileManager.default.createFile(atPath: file.path, contents: nil) }
         let handle = try FileHandle(forWritingTo: file)
         try handle.seekToEnd()
         process.standardError = handle
@@ -82,7 +82,9 @@ final class StubPair {
             ["--name", "pair", "--directory", directory.path, "--native-socket", path("n.sock"), "--nbd", path("nbd.sock")] + more,
             log: "client.log")
         client = process
-        try waitUntil("the client stub listens") { (try? UnixSocket.connect(path: path("control.sock"))) != nil || !process.isRunning }
+        try waitUntil("the client stub listens") {
+            (try? self.status().pid) == process.processIdentifier || !process.isRunning
+        }
         return process
     }
 
@@ -171,9 +173,10 @@ final class SupervisorConnection {
             }
             var poller = pollfd(fd: handle.fileDescriptor, events: Int16(POLLIN), revents: 0)
             guard poll(&poller, 1, 20_000) == 1 else { return nil }
-            let bytes = handle.availableData
-            if bytes.isEmpty { return nil }
-            input.append(bytes)
+            var bytes = [UInt8](repeating: 0, count: 4096)
+            let count = read(handle.fileDescriptor, &bytes, bytes.count)
+            if count <= 0 { return nil }
+            input.append(contentsOf: bytes[..<count])
         }
     }
 }

@@ -21,8 +21,8 @@ FUZZ_SECONDS ?= 600
 PREFIX ?= /usr/local
 
 # Build: libvirt, libpci, zstd. Run: QEMU and libvirt's QEMU driver. Test and measure: real NBD clients and fio.
-PACKAGES := libvirt-dev libpci-dev libzstd-dev pkg-config binutils zstd xz-utils cpio dpkg-dev \
-	libvirt-daemon-driver-qemu qemu-system-x86 qemu-utils fio nbdkit libnbd-bin busybox-static
+PACKAGES := libvirt-dev libpci-dev pkg-config binutils zstd xz-utils cpio kmod dpkg-dev \
+	libvirt-daemon-driver-qemu qemu-system-x86 qemu-utils fio nbdkit libnbd-bin
 
 all: build
 

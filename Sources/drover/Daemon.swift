@@ -13,7 +13,7 @@ struct Daemon {
         } catch {
             throw Complaint("Cannot create \(folder): \(error.localizedDescription) Run this as root, or give another --run-dir.")
         }
-        if !FileManager.default.fileExists(atPath: log) { FileManager.default.createFile(atPath: log, contents: nil) }
+        if !FileManager.default.fileExists(atPath: log) { _ = FileManager.default.createFile(atPath: log, contents: nil) }
         guard let output = FileHandle(forWritingAtPath: log) else {
             throw Complaint("Cannot write \(log): run this as root, or give another --run-dir.")
         }

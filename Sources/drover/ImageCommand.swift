@@ -1,3 +1,4 @@
+import ControlAPI
 import ArgumentParser
 import ControlModel
 import Foundation

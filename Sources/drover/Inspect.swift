@@ -1,5 +1,7 @@
+import ControlAPI
 import ArgumentParser
 import ControlModel
+import Foundation
 
 struct Inspect: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,5 +1,6 @@
-import ArgumentParser
-import ControlModel
+import ControlAPI
+public import ArgumentParser
+public import ControlModel
 
 struct Start: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -71,4 +72,4 @@ struct Inject: AsyncParsableCommand {
     }
 }
 
-extension InjectedFault: @retroactive ExpressibleByArgument {}
+extension InjectedFault: ExpressibleByArgument {}

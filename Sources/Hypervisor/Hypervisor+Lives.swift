@@ -65,18 +65,29 @@ extension Hypervisor {
                     throw .timedOut(machine: name, operation: "ending the VMM (process \(process.pid))", seconds: deadline.inSeconds)
                 }
             }
-            // libvirt notices the death by itself; this makes sure that it has forgotten the machine, and given a device back to the host.
-            guard let domain = virDomainLookupByName(connection.pointer, name) else { return }
-            defer { virDomainFree(domain) }
-            if virDomainDestroy(domain) < 0 {
-                let error = ErrorMapping.calling(.last(), operation: "destroy", machine: name)
-                if case .notRunning = error { return }
-                throw error
-            }
+            try Self.waitUntilForgotten(name, connection, end, deadline)
         }
         processes.withLock { processes in
             // Not a life that was started meanwhile.
             if processes[name]?.pid == known?.pid { processes[name] = nil }
+        }
+    }
+
+    /// libvirt notices the death by itself. This makes sure that it has: that it gave a device back to the host, and the name is free again.
+    private static func waitUntilForgotten(
+        _ name: String, _ connection: Connection, _ end: ContinuousClock.Instant, _ deadline: Duration
+    ) throws(HypervisorError) {
+        while let domain = virDomainLookupByName(connection.pointer, name) {
+            defer { virDomainFree(domain) }
+            if virDomainDestroy(domain) < 0 {
+                let error = ErrorMapping.calling(.last(), operation: "destroy", machine: name)
+                // On its way out: told to have stopped, and not yet off the list.
+                guard case .notRunning = error else { throw error }
+            }
+            if ContinuousClock.now >= end {
+                throw .timedOut(machine: name, operation: "taking it off libvirt's list", seconds: deadline.inSeconds)
+            }
+            usleep(2000)
         }
     }
 

@@ -10,6 +10,11 @@ struct LibvirtError: Equatable {
         self.message = message
     }
 
+    init(code: UInt32, message: String) {
+        self.code = code
+        self.message = message
+    }
+
     /// To be read on the thread of the failed call, at once: libvirt keeps one error per thread.
     static func last() -> LibvirtError {
         guard let error = virGetLastError() else { return LibvirtError(code: VIR_ERR_INTERNAL_ERROR, message: "no reason given") }

@@ -1,0 +1,126 @@
+import Foundation
+import Testing
+
+@testable import Hypervisor
+
+@Suite struct DomainXMLTests {
+    static func spec(_ device: DeviceBinding = .none, name: String = "nvme0") -> VirtualMachineSpec {
+        VirtualMachineSpec(
+            name: name, uuid: UUID(uuid: (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)), memoryMiB: 128, kernel: "/k/vmlinux",
+            initrd: "/k/initrd", commandLine: "console=ttyS0", device: device, consoleLog: "/r/console.log")
+    }
+
+    private func text(_ spec: VirtualMachineSpec) throws -> String { try DomainXML(spec, emulator: "/usr/bin/qemu-system-x86_64").text }
+
+    @Test func machineIsExactlyThis() throws {
+        #expect(
+            try text(Self.spec()) == """
+                <domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+                  <name>nvme0</name>
+                  <uuid>01020304-0506-0708-090a-0b0c0d0e0f10</uuid>
+                  <memory unit='MiB'>128</memory>
+                  <memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>
+                  <vcpu placement='static'>1</vcpu>
+                  <os>
+                    <type arch='x86_64' machine='q35'>hvm</type>
+                    <kernel>/k/vmlinux</kernel>
+                    <initrd>/k/initrd</initrd>
+                    <cmdline>console=ttyS0</cmdline>
+                  </os>
+                  <features><acpi/><apic/><vmport state='off'/></features>
+                  <clock offset='utc'><timer name='hpet' present='no'/></clock>
+                  <on_poweroff>destroy</on_poweroff>
+                  <on_reboot>destroy</on_reboot>
+                  <on_crash>preserve</on_crash>
+                  <devices>
+                    <emulator>/usr/bin/qemu-system-x86_64</emulator>
+                    <controller type='usb' model='none'/>
+                    <controller type='pci' index='0' model='pcie-root'/>
+                    <memballoon model='none'/>
+                    <serial type='file'>
+                      <source path='/r/console.log' append='on'/>
+                      <target type='isa-serial' port='0'/>
+                    </serial>
+                  </devices>
+                  <qemu:commandline>
+                    <qemu:arg value='-machine'/>
+                    <qemu:arg value='sata=off,smbus=off,i8042=off'/>
+                    <qemu:arg value='-device'/>
+                    <qemu:arg value='pvpanic-pci,bus=pcie.0,addr=0x11'/>
+                  </qemu:commandline>
+                </domain>
+
+                """)
+    }
+
+    @Test func noValueLeavesItsPlace() throws {
+        let evil = "/a'/><x y=\"z\">&\n]]>\u{1}"
+        var spec = Self.spec(.emulated(.nvme, backingFile: evil))
+        spec.kernel = evil
+        spec.initrd = evil
+        spec.commandLine = evil
+        spec.consoleLog = evil
+        spec.vsockSocket = evil
+        let text = try text(spec)
+        let plain = try self.text(Self.spec(.emulated(.nvme, backingFile: "/f")).with { $0.vsockSocket = "/s" })
+        // The document has the same elements as with harmless values.
+        #expect(text.filter { $0 == "<" }.count == plain.filter { $0 == "<" }.count)
+        #expect(text.filter { $0 == "'" }.count == plain.filter { $0 == "'" }.count)
+        #expect(!text.contains("<x"))
+        #expect(!text.contains("\u{1}"))
+    }
+
+    @Test func commaInAPathDoesNotEndAnOption() throws {
+        let spec = Self.spec().with { $0.vsockSocket = "/r,server=on/v.sock" }
+        let arguments = try DomainXML(spec, emulator: "/q").arguments
+        #expect(arguments.contains("socket,id=vsock0,path=/r,,server=on/v.sock"))
+    }
+
+    @Test func jsonStringHoldsAnyPath() {
+        #expect(Escaping.json("a\"b\\c\n\u{1}é") == "\"a\\\"b\\\\c\\u000a\\u0001é\"")
+    }
+
+    @Test func passthroughSitsInTheDevicesSlot() throws {
+        let text = try text(Self.spec(.pci(address: "0000:01:00.1")))
+        #expect(text.contains("<source><address domain='0x0' bus='0x1' slot='0x0' function='0x1'/></source>"))
+        #expect(text.contains("<address type='pci' domain='0x0' bus='0x0' slot='0x10' function='0x0'/>"))
+    }
+
+    @Test(arguments: DeviceModel.allCases) func everyModelSitsInTheDevicesSlot(model: DeviceModel) throws {
+        let arguments = try DomainXML(Self.spec(.emulated(model, backingFile: "/f")), emulator: "/q").arguments
+        #expect(arguments.contains { $0.contains("id=device0,bus=pcie.0,addr=0x10") })
+        #expect(model.modalias.hasPrefix("pci:v0000"))
+    }
+
+    @Test func kvmGetsTheHostsProcessor() throws {
+        let text = try text(Self.spec().with { $0.accelerator = .kvm })
+        #expect(text.hasPrefix("<domain type='kvm'"))
+        #expect(text.contains("mode='host-passthrough'"))
+    }
+
+    @Test(arguments: ["", "-a", "a b", "a/b", "a,b", "ä", "a'", String(repeating: "a", count: 49)])
+    func wrongNameIsRefused(name: String) {
+        #expect(throws: HypervisorError.self) { try DomainXML(Self.spec(name: name), emulator: "/q") }
+    }
+
+    @Test(arguments: ["01:00.0", "0000:01:00", "0000:01:20.0", "0000:01:00.8", "0000:01:00.0'", "+000:01:00.0", ""])
+    func wrongPCIAddressIsRefused(address: String) {
+        #expect(PCIAddress(address) == nil)
+        #expect(throws: HypervisorError.self) { try DomainXML(Self.spec(.pci(address: address)), emulator: "/q") }
+    }
+
+    @Test func socketPathThatDoesNotFitIsNamed() {
+        let path = "/" + String(repeating: "x", count: 107)
+        #expect(throws: HypervisorError.pathTooLong(path: path, limit: 107)) {
+            try DomainXML(Self.spec().with { $0.vsockSocket = path }, emulator: "/q")
+        }
+    }
+}
+
+extension VirtualMachineSpec {
+    func with(_ change: (inout VirtualMachineSpec) -> Void) -> VirtualMachineSpec {
+        var copy = self
+        change(&copy)
+        return copy
+    }
+}

@@ -1,0 +1,80 @@
+import Foundation
+import Testing
+
+@testable import Hypervisor
+
+@Suite struct BackingFileTests {
+    @Test func missingFileIsMadeSparseAndAnotherSizeIsRefused() throws {
+        let directory = TemporaryDirectory()
+        let path = directory.path + "/deep/disk.img"
+        let size: UInt64 = 64 << 20
+        #expect(try BackingFile.prepare(path: path, size: size, for: .nvme) == BackingFile(path: path, size: size))
+        var information = stat()
+        #expect(stat(path, &information) == 0)
+        #expect(UInt64(information.st_size) == size)
+        #expect(information.st_blocks == 0)
+        #expect(try BackingFile.prepare(path: path, size: size, for: .ahci).size == size)
+        #expect(throws: HypervisorError.self) { try BackingFile.prepare(path: path, size: size * 2, for: .nvme) }
+        #expect(stat(path, &information) == 0)
+        #expect(UInt64(information.st_size) == size)
+    }
+
+    @Test func fileThatCannotFitIsADiskThatIsFull() {
+        let directory = TemporaryDirectory()
+        let path = directory.path + "/disk.img"
+        do {
+            _ = try BackingFile.prepare(path: path, size: 8 << 40, for: .nvme)
+            Issue.record("8 TiB were promised")
+        } catch {
+            guard case .diskFull = error else {
+                Issue.record("\(error)")
+                return
+            }
+        }
+        #expect(!FileManager.default.fileExists(atPath: path))
+    }
+
+    @Test func sizesThatAModelCannotOfferAreRefused() {
+        #expect(DeviceModel.sdhci.objection(toDiskOf: 96 << 20) != nil)
+        #expect(DeviceModel.sdhci.objection(toDiskOf: 128 << 20) == nil)
+        #expect(DeviceModel.nvme.objection(toDiskOf: (96 << 20) + 1) != nil)
+        #expect(DeviceModel.nvme.objection(toDiskOf: 512) != nil)
+    }
+
+    @Test func directoryIsNoBackingFile() {
+        #expect(throws: HypervisorError.invalidBackingFile(path: "/tmp", reason: "it is not an ordinary file")) {
+            try BackingFile.prepare(path: "/tmp", size: 1 << 20, for: .nvme)
+        }
+    }
+}
+
+@Suite struct ConsoleLogTests {
+    @Test func tailIsTheLastLinesWithoutControlCharacters() throws {
+        let directory = TemporaryDirectory()
+        try directory.write("one\r\ntwo\r\n\u{1b}[31mthree\u{7}\r\n", to: "log")
+        #expect(ConsoleLog.tail(path: directory.path + "/log", lines: 2) == ["two", "[31mthree"])
+        #expect(ConsoleLog.tail(path: directory.path + "/none", lines: 2).isEmpty)
+    }
+
+    @Test func fileThatGrewTooLargeKeepsItsEnd() throws {
+        let directory = TemporaryDirectory()
+        try directory.write((0..<1000).map { "line \($0)\n" }.joined(), to: "log")
+        let path = directory.path + "/log"
+        ConsoleLog.limit(path: path, bytes: 1000)
+        #expect(FileManager.default.contents(atPath: path)?.count == 500)
+        #expect(ConsoleLog.tail(path: path, lines: 1) == ["line 999"])
+        ConsoleLog.limit(path: path, bytes: 1000)
+        #expect(FileManager.default.contents(atPath: path)?.count == 500)
+    }
+}
+
+@Suite struct ProcessStatusTests {
+    @Test func nameMayHoldAnything() {
+        let status = ProcessStatus(line: "12 (a) Z (b) Z 34 1 1")
+        #expect(status?.name == "a) Z (b")
+        #expect(status?.state == "Z")
+        #expect(status?.parent == 34)
+        #expect(ProcessStatus(line: "12 (a") == nil)
+        #expect(ProcessStatus(line: ") 12 (") == nil)
+    }
+}

@@ -8,7 +8,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: all help setup build guest test unit end-to-end lint demo bench fuzz fuzz-short install clean
+.PHONY: all help setup build guest test unit end-to-end lint demo bench fuzz fuzz-build fuzz-short install clean
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 SWIFT_BUILD := swift build -c release -Xswiftc -enable-testing
@@ -73,10 +73,9 @@ demo: build
 bench: build
 	@$(BIN)/drover-bench
 
-FUZZERS = $(notdir $(wildcard Tests/Fuzz/*-*)) $(filter configuration nbd vsock,$(notdir $(wildcard Tests/Fuzz/*)))
-fuzz-build:
+fuzz-build: setup
 	@echo "==> building the fuzz targets"
-	@DROVER_FUZZ=1 swift build -c release --scratch-path .build-fuzz
+	@DROVER_FUZZ=1 DROVER_ONLY=$$(.ci/fuzz-targets | paste -sd,) swift build -c release --scratch-path .build-fuzz
 
 fuzz: fuzz-build
 	@.ci/fuzz $(FUZZ_SECONDS)

@@ -2,6 +2,7 @@ import ClientStub
 import Foundation
 @testable import FrontEnds
 import LinuxSystem
+import Synchronization
 import Testing
 
 /// Clients that lie, stall and vanish. After each of them the server serves the next one.

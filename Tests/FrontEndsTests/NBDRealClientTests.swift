@@ -1,6 +1,7 @@
 import ClientStub
 import Foundation
 import FrontEnds
+import Synchronization
 import Testing
 
 /// The programs that people use, each on real sockets and with a deadline.

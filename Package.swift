@@ -136,6 +136,7 @@ let testTargets: [Target] = [
     tests("ClientStubTests", ["ClientStub", "VirtioBlock", "VirtioMessage", "Virtqueue"]),
     tests("ControlAPITests", ["ControlAPI", "ControlModel", logging]),
     tests("DroverConfigurationTests", ["DroverConfiguration"]),
+    tests("EndToEndTests", ["ControlAPI", "ControlModel"]),
     tests("FrontEndsTests", ["FrontEnds", "ClientStub", "LinuxSystem", "CLinux"]),
     tests("HypervisorTests", ["Hypervisor", "CLinux", "LinuxSystem", logging]),
     tests("ImageBuilderTests", ["ImageBuilder"]),

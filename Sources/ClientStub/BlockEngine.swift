@@ -128,6 +128,7 @@ public struct BlockEngine: ~Copyable, BlockService {
         return BufferHandle(index: index)
     }
 
+    // SAFETY: a handle that was given out and not released names memory of this engine; who holds it says when it ends.
     public func pointer(of buffer: BufferHandle) -> UnsafeMutableRawBufferPointer { unsafe buffers.bytes(of: buffer.index) }
 
     public mutating func release(_ buffer: BufferHandle) { buffers.release(buffer.index) }

@@ -20,6 +20,7 @@ public struct EventLoop: ~Copyable {
     /// Receives into `buffer`. With `waitAll` the completion comes when the buffer is full, the peer has closed or an
     /// error has happened; otherwise as soon as there is any byte. Result 0: the peer has closed.
     public mutating func receive(_ socket: Int32, into buffer: UnsafeMutableRawBufferPointer, waitAll: Bool, _ tag: EventTag) {
+        // SAFETY, here and below: the owner of the buffer keeps it alive until the completion with its tag has come.
         unsafe push(.receive(socket, into: buffer, flags: waitAll ? Self.waitAll : 0), tag)
     }
 

@@ -87,6 +87,7 @@ where Front.Service == BlockEngine {
         dropLink()
         try? loop.submit()
         switch source {
+        // SAFETY: the pointer is used within the closure only.
         case .virtualMachine(let path, _), .native(let path): _ = unsafe path.withCString { unsafe unlink($0) }
         }
     }
@@ -182,7 +183,7 @@ where Front.Service == BlockEngine {
             repeat {
                 if engine.hasUsed { poll.pollFoundWork() }
                 if engine.hasUsed || loop.hasCompletions { return try loop.submit() }
-                Clock.yield()
+                Clock.spinHint()
                 loop.updateNow()
             } while loop.now < end
         }

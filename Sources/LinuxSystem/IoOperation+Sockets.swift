@@ -13,6 +13,7 @@ extension IoOperation {
     @inlinable
     public static func connect(_ descriptor: Int32, _ address: UnsafePointer<sockaddr>, length: UInt32) -> IoOperation {
         // The address's length travels in `off` (io_connect_prep).
+        // SAFETY, here and below: the caller keeps what an address names alive until the completion, as each function says.
         unsafe IoOperation(IORING_OP_CONNECT, descriptor, offset: UInt64(length), address: IoOperation.address(address))
     }
 

@@ -60,6 +60,7 @@ public struct IoOperation {
     /// `pread`. `offset` nil: at the file's own position (pipes, eventfds).
     @inlinable
     public static func read(_ descriptor: Int32, into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64?) -> IoOperation {
+        // SAFETY, here and below: the caller keeps what an address names alive until the completion, as each function says.
         unsafe IoOperation(
             IORING_OP_READ, descriptor, offset: offset ?? .max, address: address(buffer.baseAddress),
             length: UInt32(truncatingIfNeeded: buffer.count))

@@ -61,7 +61,7 @@ struct Rings {
 
     // MARK: loads and stores
 
-    // SAFETY, for all of these: `init` has checked that the parts lie in memory and are aligned, and every offset below is
+    // SAFETY: for all of these, `init` has checked that the parts lie in memory and are aligned, and every offset below is
     // within its part, because indexes are masked with `mask`. Atomics over bytes that another process writes are what the
     // memory model offers for this: no tearing, no reloading. Fields are little-endian.
 

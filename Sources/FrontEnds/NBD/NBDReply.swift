@@ -34,6 +34,7 @@ public enum NBDReply {
         output.store(error.rawValue, at: 20)
         output.store(UInt16(count), at: 24)
         message.withUTF8Buffer { text in
+            // SAFETY: `count` is at most the length of `text`, whose memory is a constant of the program.
             for index in 0..<count { output[26 + index] = unsafe text[index] }
         }
         return 26 + count

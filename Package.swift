@@ -146,7 +146,6 @@ let testTargets: [Target] = [
         "SupervisionTests",
         [
             "Supervision", "Accounting", "ControlModel", "DroverConfiguration", "Hypervisor", "ImageBuilder", "StubControl", logging,
-            "drover-client-stub", "drover-server-stub",
         ]),
     tests("StubPairTests", ["drover-client-stub", "drover-server-stub", "StubControl", "VirtioMessage", "LinuxSystem"]),
     tests("ServerStubTests", ["ServerStub", "CLinux", "LinuxSystem", "VirtioBlock", "VirtioMessage", "Virtqueue"]),

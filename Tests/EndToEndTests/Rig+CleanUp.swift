@@ -82,8 +82,7 @@ extension Rig {
     private func sockets() -> [String] {
         let paths = (FileManager.default.enumerator(atPath: runDirectory)?.allObjects ?? []).compactMap { $0 as? String }
         return paths.filter { path in
-            var information = stat()
-            return lstat("\(runDirectory)/\(path)", &information) == 0 && information.st_mode & S_IFMT == S_IFSOCK
+            (try? FileManager.default.attributesOfItem(atPath: "\(runDirectory)/\(path)"))?[.type] as? FileAttributeType == .typeSocket
         }
     }
 }

@@ -6,6 +6,8 @@ import LinuxSystem
 /// Operations are only queued here; one system call per turn submits them all and waits. Completions go to the tag's
 /// owner. Nothing is allocated per operation. Buffers and descriptors have to stay valid until the operation's
 /// completion has come, also after ``cancel(_:)``.
+// SAFETY: pointers only pass through to the submission queue; the promise above, which every caller makes, is what keeps the kernel's
+// use of them sound.
 public struct EventLoop: ~Copyable {
     /// The monotonic clock in nanoseconds, read once after every wait.
     public private(set) var now: UInt64

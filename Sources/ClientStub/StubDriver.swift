@@ -183,7 +183,7 @@ where Front.Service == BlockEngine {
             repeat {
                 if engine.hasUsed { poll.pollFoundWork() }
                 if engine.hasUsed || loop.hasCompletions { return try loop.submit() }
-                Clock.spinHint()
+                Clock.yield()
                 loop.updateNow()
             } while loop.now < end
         }

@@ -100,7 +100,11 @@ private final class Place {
     }
 
     /// libvirt keeps one root for the life of a process.
-    private static let root = TemporaryDirectory()
+    private static let root: TemporaryDirectory = {
+        // A static is never given back, so its files are removed here.
+        atexit { try? FileManager.default.removeItem(atPath: Place.root.path) }
+        return TemporaryDirectory()
+    }()
 
     func spec() throws -> VirtualMachineSpec {
         let disk = try BackingFile.prepare(path: directory.path + "/disk.img", size: 16 << 20, for: .nvme)

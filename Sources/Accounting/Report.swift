@@ -14,11 +14,13 @@ public struct DDOSReading: Sendable, Equatable {
     public var uptimeSeconds: Double?
     public var restarts: Int
     public var lostSeconds: Double
+    /// Since it was first started: what its counters cover.
+    public var ageSeconds: Double
 
     public init(
         name: String, phase: DDOSPhase, vmm: ProcessTimes = .init(), stub: ProcessTimes = .init(), requests: UInt64 = 0,
         vmmMemory: ProcessMemory = .init(), stubMemory: ProcessMemory = .init(), uptimeSeconds: Double? = nil, restarts: Int = 0,
-        lostSeconds: Double = 0
+        lostSeconds: Double = 0, ageSeconds: Double = 0
     ) {
         self.name = name
         self.phase = phase
@@ -30,6 +32,7 @@ public struct DDOSReading: Sendable, Equatable {
         self.uptimeSeconds = uptimeSeconds
         self.restarts = restarts
         self.lostSeconds = lostSeconds
+        self.ageSeconds = ageSeconds
     }
 }
 
@@ -50,11 +53,12 @@ public struct Reading: Sendable, Equatable {
 }
 
 extension CPUReport {
-    /// What happened between two readings; `from` nil: since everything began, with `uptime` as the interval.
+    /// What happened between two readings; `from` nil: since the first DD/OS was started.
     ///
     /// A DD/OS that is only in the second reading counts from its start. Differences are never negative.
     public init(from: Reading?, to: Reading, processors: Int, supervisor pid: Int32, uptime: Double, at now: Date) {
-        let interval = max(from.map { to.time - $0.time } ?? uptime, 1e-9)
+        // The counters outlive a supervisor, so without a first reading they may cover more than its own time.
+        let interval = max(from.map { to.time - $0.time } ?? max(uptime, to.ddos.map(\.ageSeconds).max() ?? 0), 1e-9)
         let processors = max(1, processors)
         func usage(vcpu: Double, vmm: Double, stub: Double, more: Double = 0) -> CPUUsage {
             let total = vcpu + vmm + stub + more
@@ -83,7 +87,7 @@ extension CPUReport {
         self.init(
             time: now, intervalSeconds: interval, processors: processors, ddos: rows,
             supervisor: SupervisorUsage(
-                pid: pid, cpuSeconds: own, shareOfOneCPU: own / interval,
+                pid: pid, cpuSeconds: own, shareOfOneCPU: own / (from == nil ? max(uptime, 1e-9) : interval),
                 residentBytes: to.supervisorMemory.own + to.supervisorMemory.shared, uptimeSeconds: uptime),
             mean: rows.isEmpty ? nil : usage(vcpu: vcpu / count, vmm: vmm / count, stub: stub / count),
             total: usage(vcpu: vcpu, vmm: vmm, stub: stub, more: own))

@@ -4,7 +4,7 @@ public import Foundation
 public struct CPUReport: Codable, Sendable, Equatable {
     /// When the interval ended.
     public var time: Date
-    /// Its length. For a report since the start: the supervisor's uptime.
+    /// Its length. For a report since the start: since the first DD/OS was started.
     public var intervalSeconds: Double
     /// CPUs of this machine: the denominator of `shareOfMachine`.
     public var processors: Int

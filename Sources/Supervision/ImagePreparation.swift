@@ -75,6 +75,8 @@ private final class ProgressSteps: Sendable {
     }
 
     func take(_ progress: ImageProgress) {
+        // The rule, with every life: nothing to tell.
+        if case .cached = progress { return }
         var key = "\(progress)"
         if case .downloading(let package, let received, let total) = progress {
             key = "\(package) \(total > 0 ? received * 10 / total : 0)"

@@ -82,6 +82,15 @@ struct AccountingTests {
         #expect(abs(report.total.totalSeconds - 3.6) < 1e-9)
     }
 
+    @Test func countersOlderThanTheSupervisorAreSharedOutOverTheirOwnTime() throws {
+        let ddos = DDOSReading(name: "a", phase: .ready, vmm: ProcessTimes(vcpu: 50), ageSeconds: 100)
+        let reading = Reading(time: 1000, ddos: [ddos], supervisor: ProcessTimes(other: 1), supervisorMemory: .init())
+        let report = CPUReport(from: nil, to: reading, processors: 2, supervisor: 1, uptime: 10, at: Date())
+        #expect(report.intervalSeconds == 100)
+        #expect(report.ddos[0].cpu.shareOfOneCPU == 0.5)
+        #expect(report.supervisor.shareOfOneCPU == 0.1)
+    }
+
     @Test func aReportWithoutDDOSsHasNoMean() {
         let reading = Reading(time: 1, ddos: [], supervisor: .init(), supervisorMemory: .init())
         #expect(CPUReport(from: reading, to: reading, processors: 0, supervisor: 1, uptime: 0, at: Date()).mean == nil)

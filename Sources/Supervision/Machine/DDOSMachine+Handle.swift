@@ -5,6 +5,7 @@ extension DDOSMachine {
     /// effect that was overtaken, change nothing.
     public mutating func handle(_ input: Input, at now: Moment) -> [Effect] {
         var effects: [Effect] = []
+        if record.firstStarted == nil { record.firstStarted = now.monotonic }
         switch input {
         case .startRequested: start(&effects)
         case .stopRequested: stop(&effects)

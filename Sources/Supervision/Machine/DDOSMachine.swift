@@ -119,6 +119,8 @@ public struct MachineRecord: Sendable, Equatable, Codable {
     public var down: Outage?
     public var readySince: Moment?
     public var intent: Intent = .run
+    /// Seconds, monotonic: since when it and its cost are counted.
+    public var firstStarted: Double?
 
     public init() {}
 

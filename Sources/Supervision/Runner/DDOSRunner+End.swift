@@ -126,15 +126,17 @@ extension DDOSRunner {
             send(.failed(generation: life.generation, cause: cause, reason: reason))
         }
         switch event.kind {
-        case .started, .resumed: break
         case .panicked: fail(.panic, panicReason)
         case .watchdog: fail(.watchdog, "the guest's watchdog was not fed")
         case .guestReset: fail(.guestStopped, "the guest reset itself")
-        case .paused(let reason): place.log.append(.warning, "the VM was paused: \(reason)", ddos: name)
+        // After a panic the VMM is paused on purpose: that is news of a life that is over.
+        case .paused(let reason) where machine.phase == .ready || machine.phase == .booting:
+            place.log.append(.warning, "the VM was paused: \(reason)", ddos: name)
         case .stopped(.shutdown): fail(.guestStopped, "the guest powered itself off")
         case .stopped(.crashed): fail(.panic, panicReason)
         case .stopped(.failed), .stopped(.other): fail(.vmmGone, "the VMM is gone: killed or crashed")
         case .stopped(.destroyed): fail(.vmmGone, "somebody else destroyed the VM")
+        case .started, .resumed, .paused: break
         }
     }
 

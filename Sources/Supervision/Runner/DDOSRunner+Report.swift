@@ -59,7 +59,8 @@ extension DDOSRunner {
             name: name, phase: machine.phase, vmm: vmmMeter.total, stub: stubMeter.total, requests: pastRequests + lastRequests,
             vmmMemory: vmmMeter.process.flatMap { ProcessMemory(of: $0) } ?? ProcessMemory(),
             stubMemory: stubMeter.process.flatMap { ProcessMemory(of: $0) } ?? ProcessMemory(), uptimeSeconds: uptime,
-            restarts: machine.record.restarts, lostSeconds: machine.record.lostSeconds + down)
+            restarts: machine.record.restarts, lostSeconds: machine.record.lostSeconds + down,
+            ageSeconds: machine.record.firstStarted.map { max(0, now - $0) } ?? 0)
     }
 
     static func describe(_ device: DDOSDevice) -> String {

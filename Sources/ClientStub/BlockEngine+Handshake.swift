@@ -3,8 +3,15 @@ public import VirtioMessage
 import Virtqueue
 
 extension BlockEngine {
+    /// The largest request that a pool of this size is good for: a power of two, of which eight would fit, but not less than 64 KiB.
+    private func largestRequest(in pool: UInt64) -> UInt32 {
+        let share = max(pool / 8, 64 << 10)
+        let rounded = UInt64(1) << UInt64(63 - share.leadingZeroBitCount)
+        return UInt32(min(rounded, UInt64(configuration.maximumRequestBytes)))
+    }
+
     /// The smallest share of a pool that data must have, in bytes: four of the largest requests.
-    private var smallestDataBytes: UInt64 { 4 * UInt64(configuration.maximumRequestBytes) }
+    private func smallestData(in pool: UInt64) -> UInt64 { 4 * UInt64(largestRequest(in: pool)) }
 
     /// The pool is mapped: the first message of a DD/OS. What follows is virtio 1.2, 3.1 (device initialization), for
     /// one disk after the other.
@@ -12,6 +19,7 @@ extension BlockEngine {
         self.now = now
         guard handshake?.step == .awaitingPool else { throw .violation("a second pool") }
         liveness.begin(at: now)
+        handshake?.poolBytes = region.memory.count
         pendingRegion = consume region
         try ask(.devices, &outbox) { outbox throws(MessageError) in try outbox.getDevices(offset: 0, count: 64) }
     }
@@ -139,7 +147,7 @@ extension BlockEngine {
         } catch { throw .violation("disk \(device): \(error.description)") }
         let given = hand.names[device] ?? ""
         let name = given.isEmpty ? "disk\(device)" : given
-        let new = export(of: disk, name: name)
+        let new = export(of: disk, name: name, pool: hand.poolBytes)
         if !exportsKnown {
             guard !hand.found.contains(where: { $0.name == name }) else { throw .violation("two disks are called \(name)") }
             guard new.blockSize <= 4096 else { throw .violation("\(name) has blocks of \(new.blockSize) bytes") }
@@ -160,10 +168,10 @@ extension BlockEngine {
         return (index, old)
     }
 
-    private func export(of disk: VirtioBlockDisk, name: String) -> BlockExport {
+    private func export(of disk: VirtioBlockDisk, name: String, pool: UInt64) -> BlockExport {
         let block = disk.blockSize
         func limited(_ bytes: UInt64) -> UInt32 { UInt32(min(bytes, 1 << 30)) & ~(block - 1) }
-        let segment = UInt64(min(disk.maximumSegmentSize, configuration.maximumRequestBytes))
+        let segment = UInt64(min(disk.maximumSegmentSize, largestRequest(in: pool)))
         return BlockExport(
             name: name, size: disk.size, blockSize: block, preferredBlockSize: max(block, min(disk.physicalBlockSize, 65536)),
             readOnly: disk.isReadOnly, rotational: false, maxRequestBytes: limited(segment),
@@ -183,7 +191,7 @@ extension BlockEngine {
         guard size >= 4 else { throw .violation("the queue of disk \(device) has only \(queue.maximumSize) descriptors") }
         let start = hand.nextByte
         let end = start + DiskQueue.byteCount(size: size)
-        guard end + smallestDataBytes <= memory.count else {
+        guard end + smallestData(in: memory.count) <= memory.count else {
             throw .violation("a pool of \(memory.count) bytes is too small for \(hand.devices.count) disks")
         }
         let new = try DiskQueue(

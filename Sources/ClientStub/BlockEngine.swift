@@ -16,8 +16,9 @@ public struct EngineConfiguration: Sendable {
     public var handshakeTimeout: UInt64 = 15_000_000_000
     /// Requests in flight per disk; a power of two. The DD/OS may take fewer.
     public var queueSize: UInt16 = 256
-    /// The largest read or write that front ends may submit, in bytes.
-    public var maximumRequestBytes: UInt32 = 256 << 10
+    /// The largest read or write that front ends may submit, in bytes; a small pool allows less. Clients that ask for no limits
+    /// (the kernel's nbd among them) send up to 1280 KiB.
+    public var maximumRequestBytes: UInt32 = 2 << 20
     /// How much write data can wait for a session, in bytes.
     public var holdingBytes = 8 << 20
 

@@ -39,6 +39,8 @@ struct Handshake {
     var configurationSize: UInt32 = 0
     var export = 0
     var disk: BlockExport?
+    /// Of the pool.
+    var poolBytes: UInt64 = 0
     /// The first byte of the pool that no queue has.
     var nextByte: UInt64 = 0
     /// The exports of this session, while they are unknown.

@@ -35,12 +35,18 @@ struct DroverBench: ParsableCommand {
             "Where drover-client-stub and drover-server-stub are. The default is beside this program.", valueName: "directory"))
     var programs: String?
 
+    @Flag(help: "Leave out the DD/OS at rest: no virtual machine is started, and no privilege is needed.")
+    var noMachine = false
+
+    @Option(help: "Seconds over which the DD/OS at rest is measured.")
+    var rest = 30
+
     @Flag(help: "Print JSON instead of tables.")
     var json = false
 
     func validate() throws {
-        guard rounds >= 1, seconds >= 0.2, size >= 16 else {
-            throw ValidationError("at least 1 round, 0.2 seconds and 16 MiB are needed")
+        guard rounds >= 1, seconds >= 0.2, size >= 16, rest >= 1 else {
+            throw ValidationError("at least 1 round, 0.2 seconds, 16 MiB and 1 second of rest are needed")
         }
         for name in serverNames where ServerKind(rawValue: name) == nil {
             throw ValidationError("unknown server '\(name)': there are \(ServerKind.allCases.map(\.rawValue).joined(separator: ", "))")
@@ -59,7 +65,13 @@ struct DroverBench: ParsableCommand {
         defer { place.remove() }
         do {
             let results = try measure(kinds, Surroundings(directory: place.path, programs: stubs, megabytes: size))
-            if json { try print(results.json()) } else { print(results.table()) }
+            if !json { print(results.table()) }
+            var atRest: AtRest?
+            if !noMachine {
+                atRest = try AtRest.measure(programs: stubs, seconds: rest) { progress($0) }
+                progress(nil)
+            }
+            if json { try print(results.json(atRest: atRest)) } else if let atRest { print("\n" + atRest.text) }
         } catch let failure as BenchFailure {
             FileHandle.standardError.write(Data("drover-bench: \(failure.text)\n".utf8))
             throw ExitCode.failure

@@ -76,12 +76,13 @@ struct Results {
         return left(workload, 31) + left(server, 9) + zip(figures, widths).map { right($0, $1) }.joined()
     }
 
-    func json() throws -> String {
+    func json(atRest: AtRest?) throws -> String {
         struct Document: Encodable {
             let rounds: Int
             let seconds: Double
             let megabytes: Int
             let workloads: [Entry]
+            let atRest: AtRest?
         }
         struct Entry: Encodable {
             let name: String
@@ -108,7 +109,7 @@ struct Results {
         }
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-        let document = Document(rounds: rounds, seconds: seconds, megabytes: megabytes, workloads: entries)
+        let document = Document(rounds: rounds, seconds: seconds, megabytes: megabytes, workloads: entries, atRest: atRest)
         return String(decoding: try encoder.encode(document), as: UTF8.self)
     }
 }

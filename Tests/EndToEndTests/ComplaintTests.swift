@@ -11,7 +11,7 @@ extension EndToEnd {
             try await withRig("configurations with errors", [Plan("nvme0", "nvme")]) { rig in
                 let good = try String(contentsOfFile: rig.configurationFile, encoding: .utf8)
                 let cases: [(what: String, change: (old: String, new: String), place: String, words: String)] = [
-                    ("broken YAML", ("{ emulated", "{ { emulated"), ":4:", ""),
+                    ("broken YAML", ("{ emulated", "{ { emulated"), ":5:5:", "YAML"),
                     ("an unknown key", ("image:", "imagge:"), ":5:5:", "image"),
                     ("a wrong type", ("size: 64MiB", "size: [ 1 ]"), ":4:", "size"),
                     ("an unknown device model", ("emulated: nvme", "emulated: nvmm"), ":4:", "nvme"),

@@ -34,10 +34,10 @@ extension EndToEnd {
             var reads = 0
             var slowest = 0.0
             for round in 1...rounds {
-                let workload = try Workload(rig, uri: uri, mebibytes: 12, rate: 1500, backlog: 512, seed: round)
-                // Different moments: while it only writes, while it writes and verifies, while it only verifies.
-                let moment = 0.3 + 1.2 * (Double(round) * 0.618).truncatingRemainder(dividingBy: 1)
-                try await Task.sleep(for: .seconds(moment))
+                let workload = try Workload(rig, uri: uri, mebibytes: 16, rate: 4000, backlog: 512, seed: round)
+                // Different moments of 8192 requests: while it only writes, while it writes and verifies, while it only verifies.
+                let moment = 300 + 5000 * (Double(round) * 0.618).truncatingRemainder(dividingBy: 1)
+                try await rig.untilCompleted(UInt64(moment), on: "nvme0")
                 guard workload.isRunning else {
                     throw Failure("fio ended before the fault: \(try await workload.result().output)")
                 }
@@ -46,8 +46,8 @@ extension EndToEnd {
                 guard result.errors == 0 else {
                     throw Failure("round \(round) of \(fault.rawValue): \(result.errors) errors or mismatches: \(result.output)")
                 }
-                guard result.writes == 3072, result.reads == 3072 else {
-                    throw Failure("round \(round) of \(fault.rawValue): \(result.writes) blocks written and \(result.reads) read, not 3072")
+                guard result.writes == 4096, result.reads == 4096 else {
+                    throw Failure("round \(round) of \(fault.rawValue): \(result.writes) blocks written and \(result.reads) read, not 4096")
                 }
                 say(
                     "\(fault.rawValue) \(round): old VM gone after \(text(seconds: recovery.fencedSeconds)), requests again after "

@@ -70,22 +70,20 @@ extension EndToEnd {
                     throw Failure("nvme0 has no stub, disk or socket")
                 }
                 let image = "driver=nbd,server.type=unix,server.path=\(socket),export=\(disk.name),reconnect-delay=60"
-                let client = try rig.start(Programs.client("qemu-io"), ["--image-opts", image], takesInput: true)
-                try client.send("write -P 0x5a 0 1M")
-                try client.send("flush")
-                try client.send("read -P 0x5a 0 1M")
-                try await Self.reads(1, client)
+                let client = try rig.start(
+                    Programs.client("stdbuf"), ["-oL", Programs.client("qemu-io"), "--image-opts", image], takesInput: true)
+                try await Self.transfer("write -f -P 0x5a 0 1M", client)
+                try await Self.transfer("read -P 0x5a 0 1M", client)
 
                 let sequence = await rig.events.last
                 kill(stub, SIGKILL)
-                try client.send("read -P 0x5a 0 1M")
+                async let read: Void = Self.transfer("read -P 0x5a 0 1M", client)
                 let lost = try await rig.events.wait(.stubLost, of: "nvme0", after: sequence, within: .seconds(10))
                 say("nvme0: \(lost.message)")
                 try await rig.untilReady("nvme0", within: .seconds(90))
-                try await Self.reads(2, client)
-                try client.send("write -P 0x6b 1M 1M")
-                try client.send("read -P 0x6b 1M 1M")
-                try await Self.reads(3, client)
+                try await read
+                try await Self.transfer("write -f -P 0x6b 1M 1M", client)
+                try await Self.transfer("read -P 0x6b 1M 1M", client)
                 let output = try await client.finish(within: .seconds(30))
                 #expect(output.status == 0, "\(output.out) \(output.error)")
                 #expect(!output.out.contains("failed"), "\(output.out)")
@@ -96,11 +94,14 @@ extension EndToEnd {
             }
         }
 
-        /// Waits until qemu-io has read a MiB this many times.
-        private static func reads(_ count: Int, _ client: RunningCommand) async throws {
-            _ = try await eventually("read \(count) of qemu-io", within: .seconds(90)) {
+        /// Has qemu-io move a MiB, and waits until it did. One command at a time: it overlooks lines that come together.
+        private static func transfer(_ command: String, _ client: RunningCommand) async throws {
+            func done() -> Int { client.outputSoFar.components(separatedBy: " 1048576/1048576 ").count }
+            let before = done()
+            try client.send(command)
+            _ = try await eventually("qemu-io: \(command)", within: .seconds(90)) {
                 guard client.isRunning else { throw Failure("qemu-io ended: \(client.outputSoFar) \(client.errorSoFar)") }
-                return client.outputSoFar.components(separatedBy: "read 1048576/1048576").count > count ? true : nil
+                return done() > before ? true : nil
             }
         }
 

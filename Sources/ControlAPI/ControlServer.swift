@@ -22,19 +22,30 @@ public struct ControlServer: Service {
 
     /// Serves until the task is cancelled or the process shuts down gracefully; then the socket is gone.
     public func run() async throws {
-        unlink(socketPath)
-        defer { unlink(socketPath) }
-        // Nobody else may connect, not even between bind and chmod. The mask is the process's: whoever runs a control
-        // server creates no file for others.
-        umask(0o077)
+        // Nobody else may connect, not even between bind and chmod: the socket is made in a directory of the owner's and moved out.
+        let path = socketPath
+        let nursery = path + ".new"
+        let newborn = nursery + "/s"
+        unlink(newborn)
+        guard mkdir(nursery, 0o700) == 0 || errno == EEXIST else {
+            throw ControlError(.failed, "Cannot make the control socket \(path): \(String(cString: strerror(errno))).")
+        }
+        defer {
+            unlink(newborn)
+            rmdir(nursery)
+            unlink(path)
+        }
         var quiet = logger
         // A client that goes away in mid-answer is nobody's error.
         quiet.logLevel = .critical
-        let path = socketPath
         let application = Application(
             router: router(),
-            configuration: ApplicationConfiguration(address: .unixDomainSocket(path: path), serverName: "droverd"),
-            onServerRunning: { _ in chmod(path, 0o600) },
+            configuration: ApplicationConfiguration(address: .unixDomainSocket(path: newborn), serverName: "droverd"),
+            onServerRunning: { _ in
+                chmod(newborn, 0o600)
+                rename(newborn, path)
+                rmdir(nursery)
+            },
             logger: quiet)
         // The daemon's own service group handles signals; here only its shutdown counts.
         try await application.run()

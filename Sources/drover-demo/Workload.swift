@@ -29,7 +29,7 @@ final class Workload {
         process.arguments = [
             "--name=\(name)", "--ioengine=nbd", "--uri=\(uri)", "--rw=randwrite", "--bs=4k", "--iodepth=32", "--size=\(mebibytes)M",
             "--rate_iops=\(rate)", "--verify=crc32c", "--verify_fatal=1", "--do_verify=1", "--randseed=7", "--output-format=json",
-            "--output=\(report)",
+            "--output=\(report)", "--verify_state_save=0",
         ]
         process.standardInput = FileHandle.nullDevice
         process.standardError = FileHandle(forWritingAtPath: "/dev/null")

@@ -148,10 +148,18 @@ final class FakeArchive {
         process.arguments = arguments
         let pipe = Pipe()
         process.standardOutput = pipe
+        process.standardError = pipe
         try process.run()
-        let output = pipe.fileHandleForReading.readDataToEndOfFile()
+        let output = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
         process.waitUntilExit()
-        guard process.terminationStatus == 0 else { throw CocoaError(.executableLoad) }
-        return String(decoding: output, as: UTF8.self)
+        guard process.terminationStatus == 0 else {
+            throw ProgramFailure(description: "\(program): \(process.terminationReason) \(process.terminationStatus): \(output)")
+        }
+        return output
     }
+}
+
+/// A program that a fixture needs and that failed.
+struct ProgramFailure: Error, CustomStringConvertible {
+    var description: String
 }

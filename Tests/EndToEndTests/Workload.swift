@@ -24,7 +24,7 @@ struct Workload {
     init(_ rig: Rig, uri: String, mebibytes: Int, rate: Int, backlog: Int = 0, depth: Int = 32, seed: Int = 7) throws {
         report = "\(rig.dataDirectory)/fio-\(UUID().uuidString.prefix(8)).json"
         var arguments = [
-            "--name=verified", "--verify_state_save=0", "--ioengine=nbd", "--uri=\(uri)", "--rw=randwrite", "--bs=4k", "--iodepth=\(depth)",
+            "--name=verified", "--ioengine=nbd", "--uri=\(uri)", "--rw=randwrite", "--bs=4k", "--iodepth=\(depth)",
             "--size=\(mebibytes)M",
             "--rate_iops=\(rate),\(rate)", "--verify=crc32c", "--verify_fatal=1", "--do_verify=1", "--verify_state_save=0",
             "--randseed=\(seed)", "--output-format=json", "--output=\(report)",

@@ -15,6 +15,7 @@ struct RecoveryTests {
             size=32M
             verify=crc32c
             verify_fatal=1
+            verify_state_save=0
             verify_backlog=512
             time_based
             runtime=\(seconds)

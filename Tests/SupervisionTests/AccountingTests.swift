@@ -56,7 +56,8 @@ struct AccountingTests {
         meter.end()
         meter.begin(try #require(ProcessIdentity(pid: getpid())))
         meter.sample()
-        #expect(meter.total.total >= 2 * first)
+        // Threads that ended meanwhile are counted by the kernel in ticks of 10 ms, no longer in nanoseconds.
+        #expect(meter.total.total >= 1.5 * first)
     }
 
     @Test func aReportIsTheDifferenceOfTwoReadings() throws {

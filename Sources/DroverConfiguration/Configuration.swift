@@ -69,12 +69,10 @@ public struct Backing: Sendable, Equatable {
     public var file: String
     /// Created with this size if the file does not exist; nil: it has to exist.
     public var size: ByteSize?
-    public var readOnly: Bool
 
-    public init(file: String, size: ByteSize? = nil, readOnly: Bool = false) {
+    public init(file: String, size: ByteSize? = nil) {
         self.file = file
         self.size = size
-        self.readOnly = readOnly
     }
 
     /// ``file`` with the directories put in.

@@ -44,7 +44,6 @@ extension Schema {
         guard var reader = MappingReader(node, path: path, problems: problems) else { return nil }
         defer { reader.finish() }
         let size = reader.size("size", ByteSize(bytes: 4096)...ByteSize(bytes: 1 << 50), multipleOf: ByteSize(bytes: 512))
-        let readOnly = reader.boolean("readOnly") ?? false
         guard let value = reader.required("file"), let file = reader.text(value, "file") else { return nil }
         guard file.hasPrefix("/") || file.hasPrefix("$RUN_DIR/") || file.hasPrefix("$CACHE_DIR/"),
             !file.split(separator: "/").contains("..")
@@ -58,7 +57,7 @@ extension Schema {
             problems.add("'\(path).file' has a comma or a control character in it; choose another name", at: value)
             return nil
         }
-        return Backing(file: file, size: size, readOnly: readOnly)
+        return Backing(file: file, size: size)
     }
 
     /// `[domain:]bus:slot.function` in hexadecimal, in full length; nil if it is none.

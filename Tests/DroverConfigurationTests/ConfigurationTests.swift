@@ -25,7 +25,7 @@ struct ConfigurationTests {
             ddos:
               nvme0:
                 class: block
-                device: { emulated: nvme, backing: { file: /var/lib/drover/nvme0.img, size: 1GiB, readOnly: true } }
+                device: { emulated: nvme, backing: { file: /var/lib/drover/nvme0.img, size: 1GiB } }
                 image: debian-6.12
                 memory: 256MiB
                 pool: 32MiB
@@ -44,7 +44,7 @@ struct ConfigurationTests {
         var expected = DDOSConfiguration(
             name: "nvme0",
             device: .emulated(
-                model: "nvme", backing: Backing(file: "/var/lib/drover/nvme0.img", size: .mebibytes(1024), readOnly: true)))
+                model: "nvme", backing: Backing(file: "/var/lib/drover/nvme0.img", size: .mebibytes(1024))))
         expected.image = "debian-6.12"
         expected.memory = .mebibytes(256)
         expected.pool = .mebibytes(32)

@@ -19,6 +19,8 @@ struct DeviceBus: ~Copyable {
         case nothing
         /// A reset waits for requests in flight.
         case reset(device: Int)
+        /// The driver has heard nothing for a while.
+        case pinged
         case inject(InjectedFault)
         /// The driver did something wrong; the text says what.
         case complain(String)
@@ -37,7 +39,7 @@ struct DeviceBus: ~Copyable {
             return .nothing
         case .ping(let data):
             try outbox.pong(token: header.token, data)
-            return .nothing
+            return .pinged
         case .pong:
             return .nothing
         case .inject(let fault):

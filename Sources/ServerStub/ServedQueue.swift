@@ -11,6 +11,8 @@ struct ServedQueue: ~Copyable {
     var inFlight = 0
     /// Used entries were published, and the driver wants to know.
     var owesDoorbell = false
+    /// Chains were given back since the last doorbell, because the driver seemed to be looking.
+    var hasSilentUsed = false
     /// The driver has broken the rules here: nothing is taken any more until a reset.
     var isBroken = false
     /// The token of a RESET_VQUEUE that waits until nothing is in flight.

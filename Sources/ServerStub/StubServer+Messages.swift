@@ -97,6 +97,7 @@ extension StubServer {
             switch try bus.handle(header, message, outbox: &outbox) {
             case .nothing: break
             case .reset(let device): try bus.finishResets(device, outbox: &outbox)
+            case .pinged: doubtSilence()
             case .inject(let fault): finish(.injected(fault))
             case .complain(let text): complain(text)
             }

@@ -220,6 +220,7 @@ extension StubServer {
         unsafe request.status?.storeBytes(of: status.rawValue, as: UInt8.self)
         bus.devices[request.device].queues[request.queue].inFlight -= 1
         bus.devices[request.device].queues[request.queue].ring?.pushUsed(head: request.head, length: request.written)
+        bus.devices[request.device].queues[request.queue].hasSilentUsed = true
         if bus.devices[request.device].hasPendingReset {
             do throws(MessageError) { try bus.finishResets(request.device, outbox: &outbox) } catch {}
         }

@@ -124,7 +124,8 @@ public struct StubServer: ~Copyable {
             return end
         }
         if worked {
-            try ring.submit()
+            // A receive that was only armed again can wait for the next system call; a doorbell or a disk's work cannot.
+            if isSending || requests.inFlight > 0 { try ring.submit() }
         } else if canWait, !pollForWork() {
             try sleep()
         } else {

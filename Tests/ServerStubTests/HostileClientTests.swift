@@ -207,6 +207,26 @@ import Virtqueue
         }
     }
 
+    /// A driver that waits, and whose wish for a doorbell was not seen: its PING gets it the doorbell.
+    @Test func aPingBringsTheDoorbellThatWasNotAskedFor() throws {
+        let driver = try running()
+        let layout = VirtqueueLayout(size: 64, at: 0, indirectEntries: 4)
+        driver.write(header: 4, 0, at: 1 << 20)
+        try driver.offer([.readable(1 << 20, 16), .writable((1 << 20) + 64, 1)], doorbell: false)
+        _ = driver.memory.store(UInt16(1000), at: layout.driver + 4 + 2 * 64)
+        try driver.outbox.eventAvail(device: 0, queue: 0)
+        try driver.send()
+        var pings = 0
+        while driver.doorbells == 0, pings < 1000 {
+            #expect(try driver.ping())
+            pings += 1
+        }
+        #expect(driver.doorbells == 1)
+        #expect(try driver.nextUsed().length == 1)
+        for _ in 0..<10 { #expect(try driver.ping()) }
+        #expect(driver.doorbells == 1, "one is enough")
+    }
+
     @Test func aQueueResetLeavesTheOtherQueuesAlone() throws {
         let driver = try running()
         let features = try driver.offeredFeatures()

@@ -1,4 +1,5 @@
 import Glibc
+import Hypervisor
 
 /// Why the supervisor cannot do something. The description is one sentence for people: what happened, to what, what to do.
 public enum SupervisionError: Error, Sendable, Equatable {
@@ -54,6 +55,14 @@ extension SupervisionError: CustomStringConvertible {
         default: ""
         }
     }
+}
+
+/// An error as a person should read it: what happened, and where the error knows it, what to do.
+public func explanation(of error: any Error) -> String {
+    var text = "\(error)"
+    if let remedy = (error as? HypervisorError)?.remedy { text += " \(remedy)" }
+    // It becomes part of a sentence.
+    return text.last == "." ? String(text.dropLast()) : text
 }
 
 func errorText(_ code: Int32) -> String { String(cString: strerror(code)) }

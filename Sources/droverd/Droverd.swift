@@ -86,7 +86,7 @@ struct Droverd: AsyncParsableCommand {
             group.maximumGracefulShutdownDuration = .seconds(90)
             try await ServiceGroup(configuration: group).run()
         } catch {
-            FileHandle.standardError.write(Data("droverd: \(error)\n".utf8))
+            FileHandle.standardError.write(Data("droverd: \(explanation(of: error))\n".utf8))
             throw ExitCode(error is ConfigurationError ? 2 : 1)
         }
     }

@@ -74,7 +74,10 @@ extension EndToEnd {
             try await rig.untilReady("good", within: .seconds(120))
             try await rig.access(try await rig.uri("good"), "write -P 1 0 1M", "read -P 1 0 1M")
 
-            let reasons = [("busy", ["busy"]), ("full", ["disk is full", "64 MiB"]), ("recipe", ["debian-0.9"])]
+            let reasons = [
+                ("busy", ["the device is busy", "Find the other user"]), ("full", ["disk is full", "64 MiB", "Make room"]),
+                ("recipe", ["debian-0.9", "there is: debian-6.1"]),
+            ]
             for (name, words) in reasons {
                 let summary = try await eventually("\(name) is quarantined", within: .seconds(120)) {
                     let summary = try await rig.summary(name)

@@ -103,12 +103,12 @@ extension DDOSMachine {
 
     var quarantineReason: String {
         let last = record.failures.last.map { "; the last one: \($0.reason)" } ?? ""
-        return "quarantined after \(record.failures.count) failures within \(Self.text(policy.quarantineWindow))\(last)"
+        return "quarantined after \(record.failures.count) failures within \(Self.span(policy.quarantineWindow))\(last)"
     }
 
     mutating func timerFired(_ now: Moment, _ effects: inout [Effect]) {
         switch state {
-        case .booting: fail(.bootDeadline, "no session \(Self.text(policy.bootDeadline)) after the VM's start", now, &effects)
+        case .booting: fail(.bootDeadline, "no session \(Self.span(policy.bootDeadline)) after the VM's start", now, &effects)
         case .ready: record.failuresInARow = 0
         case .backingOff: prepare(&effects)
         case .fencing, .stopping(.virtualMachine, _): effects.append(.fence(generation: record.generation, reason: "trying again"))

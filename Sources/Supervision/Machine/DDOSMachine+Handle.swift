@@ -156,6 +156,14 @@ extension DDOSMachine {
     /// The old timer may still fire; its number no longer counts.
     mutating func cancelTimer() { timer += 1 }
 
+    /// A setting: `2 min`, `90 s`, `0.50 s`.
+    static func span(_ seconds: Double) -> String {
+        guard seconds == seconds.rounded(), seconds < 1e9 else { return text(seconds) }
+        let whole = Int(seconds)
+        return whole > 0 && whole % 60 == 0 ? "\(whole / 60) min" : "\(whole) s"
+    }
+
+    /// Something measured: `0.24 s`.
     static func text(_ seconds: Double) -> String {
         let hundredths = Int((seconds * 100).rounded())
         return "\(hundredths / 100).\(hundredths % 100 < 10 ? "0" : "")\(hundredths % 100) s"

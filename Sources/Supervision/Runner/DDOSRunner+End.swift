@@ -113,17 +113,27 @@ extension DDOSRunner {
         if cause == .hangUp, let vmm = life?.vmm, life?.generation == generation {
             for _ in 0..<5 where vmm.isRunning { try? await Task.sleep(for: .milliseconds(10)) }
             if !vmm.isRunning {
-                return send(.failed(generation: generation, cause: .vmmGone, reason: "the VMM, pid \(vmm.pid), is gone: killed or crashed"))
+                return ended(
+                    .failed(generation: generation, cause: .vmmGone, reason: "the VMM, pid \(vmm.pid), is gone: killed or crashed"))
             }
         }
-        send(.failed(generation: generation, cause: FailureCause(cause), reason: reason))
+        ended(.failed(generation: generation, cause: FailureCause(cause), reason: reason))
+    }
+
+    /// A life's end, told by the stub or by libvirt.
+    private func ended(_ failure: DDOSMachine.Input) {
+        if isStartingVMM {
+            endBeforeAnswer = endBeforeAnswer ?? failure
+        } else {
+            send(failure)
+        }
     }
 
     /// What libvirt says about the VM.
     func heard(_ event: VirtualMachineEvent) {
         guard let life, life.uuid == event.uuid else { return }
         func fail(_ cause: FailureCause, _ reason: String) {
-            send(.failed(generation: life.generation, cause: cause, reason: reason))
+            ended(.failed(generation: life.generation, cause: cause, reason: reason))
         }
         switch event.kind {
         case .panicked: fail(.panic, panicReason)

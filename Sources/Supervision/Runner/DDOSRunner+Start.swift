@@ -17,7 +17,7 @@ extension DDOSRunner {
             }
             send(.imageReady)
         } catch {
-            send(.startFailed(generation: generation, reason: "\(error)"))
+            send(.startFailed(generation: generation, reason: explanation(of: error)))
         }
     }
 
@@ -47,7 +47,7 @@ extension DDOSRunner {
             send(.stubReady)
         } catch {
             await dropStub()
-            send(.startFailed(generation: generation, reason: "\(error)"))
+            send(.startFailed(generation: generation, reason: explanation(of: error)))
         }
     }
 
@@ -81,7 +81,7 @@ extension DDOSRunner {
         } catch {
             // A stub that does not obey is of no use.
             await dropStub()
-            send(.startFailed(generation: generation, reason: "\(error)"))
+            send(.startFailed(generation: generation, reason: explanation(of: error)))
         }
     }
 
@@ -102,15 +102,20 @@ extension DDOSRunner {
             uuid: uuid, generation: generation, imageHash: prepared.image.hash, kernelVersion: manifest.kernelRelease,
             accelerator: place.accelerator.rawValue)
         save()
+        isStartingVMM = true
+        endBeforeAnswer = nil
         do {
             let pid = try await place.machines.start(spec, deadline: .seconds(30))
+            isStartingVMM = false
             if let process = ProcessIdentity(pid: pid) {
                 life?.vmm = process
                 vmmMeter.begin(process)
             }
             send(.virtualMachineStarted(generation: generation))
+            if let end = endBeforeAnswer { send(end) }
         } catch {
-            send(.startFailed(generation: generation, reason: "\(error)"))
+            isStartingVMM = false
+            send(.startFailed(generation: generation, reason: explanation(of: error)))
         }
     }
 }

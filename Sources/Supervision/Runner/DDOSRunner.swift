@@ -21,6 +21,10 @@ actor DDOSRunner {
     /// A stub that hung up or disobeyed, until it is certainly gone.
     var dying: ProcessIdentity?
     var life: StateFile.Life?
+    /// The hypervisor has been asked to start the VM and has not answered yet.
+    var isStartingVMM = false
+    /// The end of a VM whose start has not been answered yet. If the start fails, its own reason is the better one.
+    var endBeforeAnswer: DDOSMachine.Input?
     var prepared: PreparedDevice?
     var disks: [DiskSummary] = []
     var vmmMeter = Meter()

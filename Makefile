@@ -10,7 +10,10 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .PHONY: all help setup build guest test unit end-to-end lint demo bench fuzz fuzz-build fuzz-short install clean
 
+comma := ,
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+# For what starts virtual machines; keeps what this file exports.
+AS_ROOT := $(if $(SUDO),sudo --preserve-env=DROVER_CACHE_DIR$(comma)DROVER_LIBEXEC$(comma)DROVER_IMAGES$(comma)DROVER_FAULT_ROUNDS)
 SWIFT_BUILD := swift build -c release -Xswiftc -enable-testing
 BIN := .build/release
 GUEST := .build-guest
@@ -65,10 +68,10 @@ unit: build
 
 end-to-end: build
 	@echo "==> end-to-end tests: real kernels, real drivers, real clients"
-	@swift test -c release -Xswiftc -enable-testing --skip-build --no-parallel --filter EndToEndTests
+	@$(AS_ROOT) $(BIN)/droverPackageTests.xctest --testing-library swift-testing --no-parallel --filter EndToEndTests
 
 demo: build
-	@$(SUDO) --preserve-env=DROVER_CACHE_DIR,DROVER_LIBEXEC,DROVER_IMAGES $(BIN)/drover-demo
+	@$(AS_ROOT) $(BIN)/drover-demo
 
 bench: build
 	@$(BIN)/drover-bench

@@ -23,6 +23,7 @@ final class FakeMachines: VirtualMachines {
     private struct State {
         var machines: [String: RunningMachine] = [:]
         var failStarts = 0
+        var beforeFailure: (@Sendable (VirtualMachineSpec) async -> Void)?
     }
 
     private let state = Mutex(State())
@@ -30,7 +31,13 @@ final class FakeMachines: VirtualMachines {
 
     init(diary: Diary) { self.diary = diary }
 
-    func failNextStarts(_ count: Int) { state.withLock { $0.failStarts = count } }
+    /// - Parameter before: What happens while the start is under way.
+    func failNextStarts(_ count: Int, before: (@Sendable (VirtualMachineSpec) async -> Void)? = nil) {
+        state.withLock {
+            $0.failStarts = count
+            $0.beforeFailure = before
+        }
+    }
     var current: [RunningMachine] { state.withLock { Array($0.machines.values) } }
 
     func start(_ spec: VirtualMachineSpec, deadline: Duration) async throws(HypervisorError) -> Int32 {
@@ -40,7 +47,10 @@ final class FakeMachines: VirtualMachines {
             state.failStarts -= 1
             return true
         }
-        if fails { throw .startFailed(machine: spec.name, detail: "as told") }
+        if fails {
+            await state.withLock { $0.beforeFailure }?(spec)
+            throw .startFailed(machine: spec.name, detail: "as told")
+        }
         guard let process = try? StubProcess.spawn("/bin/sleep", ["600"], log: "/dev/null") else {
             throw .startFailed(machine: spec.name, detail: "no sleep")
         }

@@ -91,6 +91,20 @@ struct RunnerTests {
         #expect(world.diary.all.filter { $0 == "start stub" }.count == 1, "the stub stays")
     }
 
+    @Test func aStartThatFailsGivesItsOwnReasonAlthoughTheVMMsEndIsHeardBefore() async throws {
+        let world = try FakeWorld()
+        defer { world.end() }
+        let runner = world.runner { $0.restart.backoffMinimum = .milliseconds(10) }
+        world.machines.failNextStarts(1) { spec in
+            await runner.heard(VirtualMachineEvent(machine: spec.name, uuid: spec.uuid, kind: .stopped(.failed)))
+        }
+        await runner.begin(running: [])
+        await bringUp(runner, world, generation: 2)
+        let failures = await runner.detail().failures
+        #expect(failures.map(\.cause) == [.startFailed])
+        #expect(failures[0].reason.contains("as told"))
+    }
+
     @Test func theNextSupervisorAdoptsWhatRunsAndStartsNothing() async throws {
         let world = try FakeWorld()
         defer { world.end() }

@@ -65,7 +65,7 @@ struct DomainXML {
           <uuid>\(spec.uuid.uuidString.lowercased())</uuid>
           <memory unit='MiB'>\(spec.memoryMiB)</memory>
           <memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>
-          <vcpu placement='static'>\(spec.vcpus)</vcpu>
+          <vcpu placement='static' current='\(spec.vcpus)'>\(possibleProcessors)</vcpu>
           <os>
             <type arch='x86_64' machine='q35'>hvm</type>
             <kernel>\(Escaping.xml(spec.kernel))</kernel>
@@ -101,6 +101,10 @@ struct DomainXML {
     private var processor: String {
         spec.accelerator == .kvm ? "  <cpu mode='host-passthrough' migratable='off'/>\n" : ""
     }
+
+    /// QEMU's translator leaves memory fences out when a machine can have one vCPU only. But devices run in other threads and read the guest's
+    /// memory at the same time: NVMe shadow doorbells and virtqueues lose wake-ups then. A place for a second vCPU, left empty, brings them back.
+    private var possibleProcessors: Int { spec.accelerator == .tcg ? max(2, spec.vcpus) : spec.vcpus }
 
     private var passthrough: String {
         guard case .pci(let address) = spec.device, let host = PCIAddress(address) else { return "" }

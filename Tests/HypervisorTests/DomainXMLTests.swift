@@ -20,7 +20,7 @@ import Testing
                   <uuid>01020304-0506-0708-090a-0b0c0d0e0f10</uuid>
                   <memory unit='MiB'>128</memory>
                   <memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>
-                  <vcpu placement='static'>1</vcpu>
+                  <vcpu placement='static' current='1'>2</vcpu>
                   <os>
                     <type arch='x86_64' machine='q35'>hvm</type>
                     <kernel>/k/vmlinux</kernel>

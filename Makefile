@@ -74,7 +74,7 @@ demo: build
 	@$(AS_ROOT) $(BIN)/drover-demo
 
 bench: build
-	@$(BIN)/drover-bench
+	@$(AS_ROOT) $(BIN)/drover-bench
 
 fuzz-build: setup
 	@echo "==> building the fuzz targets"

@@ -10,7 +10,8 @@ private let exports = [
 
 @c(LLVMFuzzerTestOneInput)
 public func fuzzNBD(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
-    let input = Array(UnsafeBufferPointer(start: start, count: count))
+    // SAFETY: libFuzzer hands over `count` bytes that live as long as this call.
+    let input = unsafe Array(UnsafeBufferPointer(start: start, count: count))
     guard let cut = input.first else { return 0 }
     var client = FuzzedClient(receive: Int(cut) + 1)
     client.run(input.dropFirst())

@@ -6,7 +6,7 @@ extension BlockEngine {
         var next = UInt64.max
         if let handshake { next = min(handshake.deadline, handshake.stepDeadline) }
         if state == .ready {
-            next = min(next, liveness.deadline(interval: configuration.pingInterval, timeout: configuration.pingTimeout))
+            next = min(next, liveness.deadline(interval: pingInterval, timeout: configuration.pingTimeout))
             if let oldest = requests.firstInFlight { next = min(next, Self.later(requests[oldest].sentAt, configuration.requestDeadline)) }
         } else if configuration.holdLimit != .max, let oldest = requests.oldestHeld() {
             next = min(next, Self.later(max(requests[oldest].acceptedAt, downSince), configuration.holdLimit))
@@ -34,7 +34,7 @@ extension BlockEngine {
             guard now < Self.later(asked.at, configuration.pingTimeout) else {
                 throw SessionEnd(.pingTimeout, "no answer to a PING within \(configuration.pingTimeout / 1_000_000) ms")
             }
-        } else if now >= Self.later(liveness.lastHeard, configuration.pingInterval) {
+        } else if now >= Self.later(liveness.lastHeard, pingInterval) {
             let data = liveness.nextData()
             do {
                 let token = try outbox.ping(data)
@@ -50,6 +50,11 @@ extension BlockEngine {
         while let index = requests.oldestHeld(),
             now >= Self.later(max(requests[index].acceptedAt, downSince), configuration.holdLimit)
         { finish(index, .ioError) }
+    }
+
+    /// A PING wakes the guest, which is most of what a DD/OS at rest costs; nobody waits for one that has nothing to do.
+    private var pingInterval: UInt64 {
+        requests.firstInFlight == nil ? configuration.restingPingInterval : configuration.pingInterval
     }
 
     /// `time + duration`, or the end of time.

@@ -2,13 +2,14 @@
 #
 #   make demo    install what is missing, build, and watch drivers crash and come back
 #   make test    the same set-up, then every test
+#   make lab     passthrough, proven in a machine with KVM, VFIO and an IOMMU in software; make lab-shell: a prompt in it
 #   make bench   the figures of the README
 #   make fuzz    the fuzz targets, FUZZ_SECONDS each (default 600)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: all help setup build guest test unit end-to-end lint demo bench fuzz fuzz-build fuzz-short install clean
+.PHONY: all help setup build guest test unit end-to-end lab lab-shell lint demo bench fuzz fuzz-build fuzz-short install clean
 
 comma := ,
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -23,9 +24,11 @@ export DROVER_IMAGES := $(CURDIR)/Images
 FUZZ_SECONDS ?= 600
 PREFIX ?= /usr/local
 
-# Build: libvirt, libpci, zstd. Run: QEMU and libvirt's QEMU driver. Test and measure: real NBD clients and fio.
+# Lean kernels: a compiler and what their build asks for. Build: libvirt, libpci, zstd. Run: QEMU and libvirt's QEMU driver. Test and measure: real NBD clients and fio.
 PACKAGES := libvirt-dev libpci-dev pkg-config binutils zstd xz-utils cpio kmod dpkg-dev \
-	libvirt-daemon-driver-qemu qemu-system-x86 qemu-utils fio nbdkit libnbd-bin
+	gcc make libc6-dev flex bison bc libelf-dev \
+	libvirt-daemon-driver-qemu qemu-system-x86 qemu-utils fio nbdkit libnbd-bin \
+	iperf3 iproute2 iputils-ping busybox-static
 
 all: build
 
@@ -68,7 +71,23 @@ unit: build
 
 end-to-end: build
 	@echo "==> end-to-end tests: real kernels, real drivers, real clients"
-	@$(AS_ROOT) $(BIN)/droverPackageTests.xctest --testing-library swift-testing --no-parallel --filter EndToEndTests
+	@$(AS_ROOT) $(BIN)/droverPackageTests.xctest --testing-library swift-testing --no-parallel --filter EndToEndTests --skip EndToEndTests.Lab
+
+# Tests that take devices away from the machine they run on: in the lab's, which has devices to spare. Three machines: with everything, without
+# interrupt remapping, with the IOMMU off. LAB_FAULTS: crashes of each device.
+LAB = $(AS_ROOT) env $(1) Tests/Lab/lab run $(abspath $(BIN))/droverPackageTests.xctest --testing-library swift-testing --no-parallel --filter
+LAB_FAULTS ?= 10
+
+lab: build
+	@echo "==> the passthrough lab: minutes, since all its processors are emulated"
+	@$(call LAB,LAB_FAULTS=$(LAB_FAULTS)) 'EndToEndTests.Lab/(Inventory|Refusals|DMAIsolation|Passthrough|NetworkPassthrough|KilledSupervisor)/'
+	@echo "==> the lab without interrupt remapping"
+	@$(call LAB,LAB_INTREMAP=off) EndToEndTests.Lab/WithoutInterruptRemapping/
+	@echo "==> the lab with its IOMMU off"
+	@$(call LAB,LAB_IOMMU=off) EndToEndTests.Lab/WithoutIOMMU/
+
+lab-shell: build
+	@$(AS_ROOT) Tests/Lab/lab shell
 
 demo: build
 	@$(AS_ROOT) $(BIN)/drover-demo
@@ -91,6 +110,7 @@ install: build
 	install $(BIN)/drover $(BIN)/droverd $(DESTDIR)$(PREFIX)/bin
 	install $(BIN)/drover-client-stub $(BIN)/drover-server-stub.guest $(DESTDIR)$(PREFIX)/libexec/drover
 	install -m 644 Images/*.yaml $(DESTDIR)$(PREFIX)/share/drover/images
+	install -m 644 -D -t $(DESTDIR)$(PREFIX)/share/drover/images/lean Images/lean/*.config
 
 clean:
 	rm -rf .build .build-guest .build-fuzz

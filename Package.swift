@@ -82,8 +82,10 @@ let sharedRooms: [Target] = [
     room("LinuxSystem", ["CLinux"], shared),
     room("Virtqueue", ["CLinux"], shared),
     room("VirtioBlock", [], shared),
+    room("VirtioNet", [], shared),
     room("VirtioMessage", [], shared),
-    room("ServerStub", ["CLinux", "LinuxSystem", "Virtqueue", "VirtioBlock", "VirtioMessage"], shared),
+    room("Netlink", ["CLinux", "LinuxSystem"], shared),
+    room("ServerStub", ["CLinux", "LinuxSystem", "Netlink", "Virtqueue", "VirtioBlock", "VirtioMessage", "VirtioNet"], shared),
     .executableTarget(
         name: "drover-server-stub", dependencies: ["CLinux", "ServerStub", "LinuxSystem"], swiftSettings: shared,
         linkerSettings: guest ? [.unsafeFlags(["-static-executable"])] : []),
@@ -97,14 +99,20 @@ let hostRooms: [Target] = [
     room("VhostUser", ["LinuxSystem", "Virtqueue", "CLinux"], memory),
     room("StubControl", [], strict),
     room(
-        "ClientStub", ["CLinux", "LinuxSystem", "Virtqueue", "VirtioBlock", "VirtioMessage", "VhostUser"],
+        "ClientStub", ["CLinux", "LinuxSystem", "StubControl", "Virtqueue", "VirtioBlock", "VirtioMessage", "VhostUser"],
         memory + [.enableExperimentalFeature("SuppressedAssociatedTypes")]),
     room("FrontEnds", ["CLinux", "ClientStub", "LinuxSystem"], memory),
-    program("drover-client-stub", ["FrontEnds", "ClientStub", "StubControl", "CLinux", "LinuxSystem", argumentParser], strict),
-    program("drover-bench", [argumentParser], strict),
+    room(
+        "NetworkStub",
+        ["CLinux", "ClientStub", "LinuxSystem", "Netlink", "StubControl", "VhostUser", "VirtioMessage", "VirtioNet", "Virtqueue"], memory),
+    program(
+        "drover-client-stub", ["FrontEnds", "NetworkStub", "ClientStub", "StubControl", "CLinux", "LinuxSystem", argumentParser],
+        strict),
+    program("drover-bench", ["LinuxSystem", "StubControl", argumentParser], strict),
 
     // Policy: never on the data path.
     room("DroverConfiguration", [yams], strict),
+    room("Installation", [], strict),
     room("Hypervisor", ["CLibvirt", "CLinux", "LinuxSystem", logging], strict),
     room("PCIInventory", ["CPCI"], strict),
     room("ImageBuilder", [subprocess, system, yams], strict),
@@ -114,7 +122,7 @@ let hostRooms: [Target] = [
         "Supervision",
         [
             "DroverConfiguration", "Hypervisor", "ImageBuilder", "PCIInventory", "Accounting", "StubControl", "ControlModel",
-            "LinuxSystem", logging, lifecycle,
+            "CLinux", "Installation", "LinuxSystem", "Netlink", logging, lifecycle,
         ],
         strict),
     room("ControlAPI", ["ControlModel", hummingbird, httpClient, httpTypes, logging, lifecycle] + nio, strict),
@@ -126,32 +134,46 @@ let hostRooms: [Target] = [
         ],
         strict),
     program(
-        "drover", ["ControlAPI", "ControlModel", "DroverConfiguration", "ImageBuilder", "Hypervisor", "PCIInventory", argumentParser],
+        "drover",
+        [
+            "ControlAPI", "ControlModel", "DroverConfiguration", "ImageBuilder", "Installation", "Hypervisor", "PCIInventory",
+            argumentParser,
+        ],
         strict),
-    program("drover-demo", ["ControlAPI", "ControlModel", argumentParser], strict),
+    program("drover-demo", ["ControlAPI", "ControlModel", "Netlink", argumentParser], strict),
 ]
 
 let testTargets: [Target] = [
     tests("ArchitectureTests", []),
-    tests("ClientStubTests", ["ClientStub", "VirtioBlock", "VirtioMessage", "Virtqueue"]),
+    tests("ClientStubTests", ["ClientStub", "CLinux", "LinuxSystem", "StubControl", "VirtioBlock", "VirtioMessage", "Virtqueue"]),
     tests("ControlAPITests", ["ControlAPI", "ControlModel", logging]),
     tests("DroverConfigurationTests", ["DroverConfiguration"]),
-    tests("EndToEndTests", ["ControlAPI", "ControlModel"]),
+    tests("EndToEndTests", ["ControlAPI", "ControlModel", "Netlink"]),
     tests("FrontEndsTests", ["FrontEnds", "ClientStub", "LinuxSystem", "CLinux"]),
     tests("HypervisorTests", ["Hypervisor", "CLinux", "LinuxSystem", logging]),
     tests("ImageBuilderTests", ["ImageBuilder"]),
     tests("LinuxSystemTests", ["LinuxSystem", "CLinux"]),
+    tests(
+        "NetworkStubTests",
+        [
+            "NetworkStub", "CLinux", "ClientStub", "LinuxSystem", "StubControl", "VhostUser", "VirtioMessage", "VirtioNet", "Virtqueue",
+        ]),
+    tests("NetlinkTests", ["Netlink", "CLinux", "LinuxSystem"]),
     tests("PCIInventoryTests", ["PCIInventory"]),
     tests(
         "SupervisionTests",
         [
-            "Supervision", "Accounting", "ControlModel", "DroverConfiguration", "Hypervisor", "ImageBuilder", "StubControl", logging,
+            "Supervision", "Accounting", "ControlModel", "DroverConfiguration", "Hypervisor", "ImageBuilder", "Netlink", "StubControl",
+            logging,
         ]),
     tests("StubPairTests", ["drover-client-stub", "drover-server-stub", "StubControl", "VirtioMessage", "LinuxSystem"]),
-    tests("ServerStubTests", ["ServerStub", "CLinux", "LinuxSystem", "VirtioBlock", "VirtioMessage", "Virtqueue"]),
+    tests(
+        "ServerStubTests",
+        ["ServerStub", "CLinux", "LinuxSystem", "Netlink", "VirtioBlock", "VirtioMessage", "VirtioNet", "Virtqueue"]),
     tests("VhostUserTests", ["VhostUser", "LinuxSystem", "Virtqueue", "CLinux"]),
     tests("VirtioBlockTests", ["VirtioBlock"]),
     tests("VirtioMessageTests", ["VirtioMessage"]),
+    tests("VirtioNetTests", ["VirtioNet"]),
     tests("VirtqueueTests", ["Virtqueue"]),
 ]
 
@@ -159,6 +181,8 @@ let fuzzTargets: [Target] = [
     .target(name: "CFuzzEntry", path: "Tests/Fuzz/CFuzzEntry"),
     fuzzer("configuration", ["DroverConfiguration"]),
     fuzzer("nbd", ["FrontEnds"]),
+    fuzzer("net-control", ["Netlink", "VirtioNet"]),
+    fuzzer("vhost-net", ["NetworkStub", "VhostUser", "LinuxSystem", "Virtqueue", "CLinux"]),
     fuzzer("vhost-user", ["VhostUser", "LinuxSystem", "CLinux"]),
     fuzzer("vsock", ["VhostUser", "LinuxSystem", "Virtqueue", "CLinux"]),
     fuzzer("virtio-msg", ["ServerStub", "LinuxSystem", "VirtioMessage"]),

@@ -62,6 +62,7 @@ int clinux_waitid_pid(int pid, int options, int *code, int *status) {
 static void fill(struct clinux_stat *result, const struct stat *found) {
     result->size = (uint64_t)found->st_size;
     result->device = (uint64_t)found->st_rdev;
+    result->inode = (uint64_t)found->st_ino;
     result->mode = (uint32_t)found->st_mode;
     result->_reserved = 0;
 }

@@ -89,6 +89,17 @@ void drover_pci_close(struct drover_pci *pci) {
 
 int drover_pci_count(const struct drover_pci *pci) { return pci->count; }
 
+int drover_pci_address(const struct drover_pci *pci, int index, struct drover_pci_function *function) {
+    if (index < 0 || index >= pci->count) return -1;
+    const struct pci_dev *f = pci->functions[index];
+    memset(function, 0, sizeof *function);
+    function->domain = (uint32_t)f->domain;
+    function->bus = f->bus;
+    function->device = f->dev;
+    function->function = f->func;
+    return 0;
+}
+
 int drover_pci_get(struct drover_pci *pci, int index, struct drover_pci_function *function, char *error, size_t error_size) {
     if (index < 0 || index >= pci->count) {
         snprintf(error, error_size, "no function number %d", index);

@@ -1,3 +1,4 @@
+import StubControl
 public import VirtioMessage
 
 extension BlockEngine {

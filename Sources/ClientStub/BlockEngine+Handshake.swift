@@ -95,8 +95,7 @@ extension BlockEngine {
 
         case (.driverOK, .deviceStatusSet(let status)):
             try check(status, has: [.acknowledge, .driver, .featuresOK, .driverOK], device)
-            handshake?.devices.removeFirst()
-            if hand.devices.count > 1 { try askInfo(&outbox) } else { try finishHandshake() }
+            try askIdentity(device, &outbox)
 
         default:
             throw .violation("an answer that nobody asked for (message \(header.id))")
@@ -132,7 +131,7 @@ extension BlockEngine {
 
     /// A name of the guest's: printable ASCII without `/`, or nothing.
     static func name(_ bytes: Span<UInt8>, _ data: MessageData) -> String {
-        var text = printable(bytes, data)
+        var text = GuestText.printable(bytes, data)
         text.removeAll { $0 == "/" || $0 == " " || $0 == "?" }
         return text
     }
@@ -208,6 +207,42 @@ extension BlockEngine {
         try ask(.setQueue, &outbox) { outbox throws(MessageError) in try outbox.setVirtqueue(device: device, configured) }
     }
 
+    /// The first request of a disk: which one it is. Name, size and block size are not enough: what is in flight must not land on
+    /// another disk of the same kind.
+    private mutating func askIdentity(_ device: UInt16, _ outbox: inout MessageOutbox) throws(SessionEnd) {
+        let place = queues.count - 1
+        handshake?.control = try queues[place].addIdentify()
+        // Asked for before the request can be served, so the answer brings a doorbell.
+        _ = queues[place].enableNotification()
+        handshake?.step = .identity
+        handshake?.stepDeadline = Self.later(now, configuration.stepTimeout)
+        guard queues[place].publish() else { return }
+        do { try outbox.eventAvail(device: device, queue: 0) } catch { throw .violation("the server stub does not read its messages") }
+    }
+
+    /// A doorbell while a disk's serial number is awaited.
+    mutating func identified(_ device: UInt16, _ queue: UInt32, _ outbox: inout MessageOutbox) throws(SessionEnd) {
+        guard let hand = handshake else { return }
+        let place = queues.count - 1
+        guard queue == 0, (0...place).contains(where: { queues[$0].device == device }) else {
+            throw .violation("a doorbell for a queue that does not exist")
+        }
+        // A doorbell too many, or of another disk.
+        guard let used = try queues[place].popUsed() else { return }
+        let serial = try queues[place].takeSerial(control: hand.control, written: used.length)
+        if exportsKnown {
+            let known = serials[hand.export]
+            guard serial == known else {
+                func words(_ serial: String) -> String { serial.isEmpty ? "no serial number" : "the serial number '\(serial)'" }
+                throw .violation("\(exports[hand.export].name) is another disk: it has \(words(serial)), and had \(words(known))")
+            }
+        } else {
+            handshake?.serials.append(serial)
+        }
+        handshake?.devices.removeFirst()
+        if hand.devices.count > 1 { try askInfo(&outbox) } else { try finishHandshake() }
+    }
+
     private mutating func finishHandshake() throws(SessionEnd) {
         guard let hand = handshake, let region = pendingRegion.take() else { return }
         if exportsKnown {
@@ -216,6 +251,7 @@ extension BlockEngine {
             }
         } else {
             exports = hand.found
+            serials = hand.serials
         }
         sessionIsReady(region, firstByte: hand.nextByte, now: now)
     }

@@ -1,4 +1,5 @@
 import VirtioBlock
+import StubControl
 public import VirtioMessage
 import Virtqueue
 

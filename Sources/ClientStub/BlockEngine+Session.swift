@@ -116,8 +116,9 @@ extension BlockEngine {
                 throw .violation("an answer to a PING that nobody sent")
             }
         case .log(let text):
-            if events.count < Self.mostEvents { events.append(.guestLog(Self.printable(bytes, text))) }
+            if events.count < Self.mostEvents { events.append(.guestLog(GuestText.printable(bytes, text))) }
         case .eventUsed(let queue):
+            if handshake?.step == .identity { return try identified(header.device, queue, &outbox) }
             guard state == .ready else { throw .violation("a doorbell before the session is ready") }
             guard queue == 0, (0..<queues.count).contains(where: { queues[$0].device == header.device }) else {
                 throw .violation("a doorbell for a queue that does not exist")
@@ -137,14 +138,4 @@ extension BlockEngine {
     }
 
     static var mostEvents: Int { 256 }
-
-    /// Text of the guest's, with everything that is not printable ASCII replaced.
-    static func printable(_ bytes: Span<UInt8>, _ data: MessageData) -> String {
-        var text = ""
-        for index in data.offset..<min(data.offset + data.count, bytes.count) {
-            let byte = bytes[index]
-            text.unicodeScalars.append(byte >= 0x20 && byte < 0x7F ? Unicode.Scalar(byte) : "?")
-        }
-        return text
-    }
 }

@@ -65,13 +65,15 @@ public struct EngineCounters: Sendable, Equatable {
 ///
 /// Does no I/O of its own: bytes come in as messages and go out through an outbox; the driver (``StubDriver``) moves them.
 /// Whatever the DD/OS says wrongly is thrown as a ``SessionEnd``; the caller then calls ``endSession(_:now:)``.
-public struct BlockEngine: ~Copyable, BlockService {
+public struct BlockEngine: ~Copyable, BlockService, LinkedSession {
     public let configuration: EngineConfiguration
     public internal(set) var state: EngineState = .closed
     /// Of the life that is allowed, or was last.
     public internal(set) var generation: UInt64 = 0
     public internal(set) var exports: [BlockExport] = []
     public internal(set) var exportsKnown = false
+    /// The disks' own serial numbers, in the order of ``exports``; empty for one that has none.
+    var serials: [String] = []
     public internal(set) var counters = EngineCounters()
 
     var requests = RequestTable(exports: 0, capacity: 256)

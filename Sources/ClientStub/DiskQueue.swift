@@ -9,11 +9,13 @@ import Virtqueue
 ///      0  virtio_blk_req header     16   client stub
 ///     16  range (discard, zeroes)   16   client stub
 ///     32  status                     1   server stub
+///     40  serial number             20   server stub, once
 @safe
 struct DiskQueue: ~Copyable {
     static let controlBytes: UInt64 = 64
     static let rangeOffset: UInt64 = 16
     static let statusOffset: UInt64 = 32
+    static let serialOffset: UInt64 = 40
     static let indirectEntries: UInt16 = 3
     /// What the status byte says before the DD/OS has written it.
     static let statusUnwritten: UInt8 = 0xFF
@@ -93,6 +95,43 @@ struct DiskQueue: ~Copyable {
         freeControls.removeLast()
         hasUnpublished = true
         return control
+    }
+
+    /// Puts the question for the disk's serial number on an empty ring: its control block's number.
+    mutating func addIdentify() throws(SessionEnd) -> UInt16 {
+        guard let control = freeControls.last else { throw .violation("the queue of disk \(device) is full at once") }
+        let block = controls + UInt64(control) * Self.controlBytes
+        guard let bytes = unsafe memory.bytes(at: block, count: Int(Self.controlBytes)), let base = bytes.baseAddress else {
+            throw .violation("the pool is too small for its queues")
+        }
+        // SAFETY: 64 bytes of the pool, as just looked up.
+        unsafe bytes.initializeMemory(as: UInt8.self, repeating: 0)
+        unsafe VirtioBlockHeader(.getID).store(to: base)
+        unsafe base.storeBytes(of: Self.statusUnwritten, toByteOffset: Int(Self.statusOffset), as: UInt8.self)
+        let buffers: InlineArray<3, DriverBuffer> = [
+            .readable(block, UInt32(VirtioBlockHeader.byteCount)),
+            .writable(block + Self.serialOffset, UInt32(VirtioBlockHeader.idByteCount)), .writable(block + Self.statusOffset, 1),
+        ]
+        let added: Bool
+        do { added = try queue.add(buffers.span, token: .max) } catch { throw .violation(error.description) }
+        guard added else { throw .violation("the queue of disk \(device) is full at once") }
+        freeControls.removeLast()
+        hasUnpublished = true
+        return control
+    }
+
+    /// The answer to ``addIdentify()``: printable ASCII, empty if the disk does not say.
+    mutating func takeSerial(control: UInt16, written: UInt32) throws(SessionEnd) -> String {
+        let address = controls + UInt64(control) * Self.controlBytes + Self.serialOffset
+        var serial = ""
+        for index in 0..<UInt64(VirtioBlockHeader.idByteCount) {
+            // Each byte is loaded once.
+            guard let byte = memory.load(at: address + index, as: UInt8.self), byte > 31, byte < 127 else { break }
+            serial.unicodeScalars.append(Unicode.Scalar(byte))
+        }
+        guard try takeStatus(control: control) == .ok else { return "" }
+        guard written == VirtioBlockHeader.idByteCount + 1 else { throw .violation("disk \(device) has written half a serial number") }
+        return serial
     }
 
     /// Shows the DD/OS what was added. True: it wants a doorbell.

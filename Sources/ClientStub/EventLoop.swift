@@ -1,5 +1,5 @@
 public import CLinux
-import LinuxSystem
+public import LinuxSystem
 
 /// The stub's one wait primitive: an io_uring on which every socket, eventfd and timer of the process lives.
 ///
@@ -12,6 +12,8 @@ public struct EventLoop: ~Copyable {
     /// The monotonic clock in nanoseconds, read once after every wait.
     public private(set) var now: UInt64
     private var ring: IoUring
+    /// The kernel did not take an operation that was queued: its owner would wait for ever, so the next wait ends the loop.
+    private var refusal: SystemError?
 
     /// Accepts connections until cancelled; the result of each completion is a new descriptor, close-on-exec
     /// (and blocking). A completion without `IORING_CQE_F_MORE` was the last one: accept again.
@@ -81,13 +83,16 @@ public struct EventLoop: ~Copyable {
     // MARK: the driver's
 
     /// The kernel has no io_uring, or refuses one: `ENOSYS`, `EPERM`, `ENOMEM`.
-    init(entries: UInt32 = 512) throws(SystemError) {
+    public init(entries: UInt32 = 512) throws(SystemError) {
         ring = try IoUring(entries: entries)
         now = Clock.monotonic()
     }
 
     /// Submits what is queued, and sleeps until a completion is there or `deadline` (nanoseconds of ``now``'s clock; `.max`: none).
-    mutating func wait(until deadline: UInt64) throws(SystemError) {
+    ///
+    /// Throws when the kernel has refused an operation: whoever turns the loop says so, and ends.
+    public mutating func wait(until deadline: UInt64) throws(SystemError) {
+        if let refusal { throw refusal }
         if deadline == .max {
             try ring.submitAndWait(minimum: 1)
         } else {
@@ -98,19 +103,23 @@ public struct EventLoop: ~Copyable {
     }
 
     /// Submits what is queued without waiting.
-    mutating func submit() throws(SystemError) {
+    public mutating func submit() throws(SystemError) {
+        if let refusal { throw refusal }
         try ring.submit()
         now = Clock.monotonic()
     }
 
     /// Reads the clock anew, for a loop that polls.
-    mutating func updateNow() { now = Clock.monotonic() }
+    public mutating func updateNow() { now = Clock.monotonic() }
+
+    /// The ring's, for tests of what happens without it.
+    var ringDescriptor: Int32 { ring.rawDescriptor }
 
     /// Whether ``next()`` would find something after a ``submit()``.
-    var hasCompletions: Bool { ring.hasCompletions }
+    public var hasCompletions: Bool { ring.hasCompletions }
 
     /// The next completion that came.
-    mutating func next() -> IoCompletion? { ring.nextCompletion() }
+    public mutating func next() -> IoCompletion? { ring.nextCompletion() }
 
     private mutating func push(_ operation: IoOperation, _ tag: EventTag) {
         do {
@@ -120,8 +129,8 @@ public struct EventLoop: ~Copyable {
             // (EBUSY) or memory is short (EAGAIN): both pass without this thread only in the second case, so the
             // operation would be lost, and its owner would wait for ever. The completion queue is eight times as long as
             // the submission queue and overflows into kernel memory, so this is out of memory or a bug: better a
-            // stub that its supervisor replaces than one that hangs.
-            fatalError("the kernel refuses io_uring operations: \(error.description)")
+            // stub that says so and is replaced by its supervisor than one that hangs.
+            refusal = refusal ?? error
         }
     }
 

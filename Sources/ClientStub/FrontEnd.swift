@@ -25,6 +25,13 @@ public protocol FrontEnd: ~Copyable {
     /// replies leave with one system call. May release buffers and submit requests like any other call.
     mutating func turnEnds(loop: inout EventLoop, service: inout Service)
 
+    /// Takes what clients have sent, without waiting and without the loop: while the stub is busy or looks at the rings, a plain system call is
+    /// cheaper than an operation that is armed, completes and is fetched. True: there was something.
+    mutating func lookAround(loop: inout EventLoop, service: inout Service) -> Bool
+
+    /// The stub goes to sleep: what ``lookAround(loop:service:)`` would have found has to wake it from now on.
+    mutating func sleeps(loop: inout EventLoop, service: inout Service)
+
     /// ``BlockService/allocate(bytes:)`` had answered `nil`, and something was released since.
     mutating func buffersAvailable(loop: inout EventLoop, service: inout Service)
 
@@ -58,6 +65,8 @@ public struct NoFrontEnd<Service: BlockService & ~Copyable>: FrontEnd {
     ) {}
     public mutating func requestCompleted(_ completion: BlockCompletion, loop: inout EventLoop, service: inout Service) {}
     public mutating func turnEnds(loop: inout EventLoop, service: inout Service) {}
+    public mutating func lookAround(loop: inout EventLoop, service: inout Service) -> Bool { false }
+    public mutating func sleeps(loop: inout EventLoop, service: inout Service) {}
     public mutating func buffersAvailable(loop: inout EventLoop, service: inout Service) {}
     public mutating func exportsBecameKnown(loop: inout EventLoop, service: inout Service) {}
     public var nextDeadline: UInt64 { .max }

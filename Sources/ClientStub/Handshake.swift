@@ -4,7 +4,7 @@ import VirtioMessage
 /// How far a DD/OS is on its way to a session. One request is out at a time; each has a deadline.
 struct Handshake {
     enum Step: Equatable {
-        case awaitingPool, devices, info, reset, acknowledge, features, setFeatures, featuresOK, config, queue, setQueue, driverOK
+        case awaitingPool, devices, info, reset, acknowledge, features, setFeatures, featuresOK, config, queue, setQueue, driverOK, identity
 
         /// For "no answer while …".
         var description: String {
@@ -20,6 +20,7 @@ struct Handshake {
             case .queue: "reading a queue's size"
             case .setQueue: "setting up a queue"
             case .driverOK: "starting a device"
+            case .identity: "reading a disk's serial number"
             }
         }
     }
@@ -45,6 +46,10 @@ struct Handshake {
     var nextByte: UInt64 = 0
     /// The exports of this session, while they are unknown.
     var found: [BlockExport] = []
+    /// Their serial numbers.
+    var serials: [String] = []
+    /// Of the request for the serial number under way.
+    var control: UInt16 = 0
 
     init(deadline: UInt64, stepDeadline: UInt64) {
         self.deadline = deadline

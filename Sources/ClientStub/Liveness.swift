@@ -1,28 +1,30 @@
 /// Whether the DD/OS still answers: PING when it was silent, and a deadline for the answer.
-struct Liveness {
+public struct Liveness: Sendable {
     /// When something was last heard of it. Nanoseconds of the loop's clock, as all times here.
-    private(set) var lastHeard: UInt64 = 0
+    public private(set) var lastHeard: UInt64 = 0
     /// A PING is out: since when, with which token and data.
-    private(set) var asked: (at: UInt64, token: UInt16, data: UInt32)?
+    public private(set) var asked: (at: UInt64, token: UInt16, data: UInt32)?
     private var count: UInt32 = 0
 
-    mutating func begin(at now: UInt64) {
+    public init() {}
+
+    public mutating func begin(at now: UInt64) {
         lastHeard = now
         asked = nil
     }
 
-    mutating func heard(at now: UInt64) { lastHeard = now }
+    public mutating func heard(at now: UInt64) { lastHeard = now }
 
     /// The data of the next PING.
-    mutating func nextData() -> UInt32 {
+    public mutating func nextData() -> UInt32 {
         count &+= 1
         return count
     }
 
-    mutating func sent(token: UInt16, data: UInt32, at now: UInt64) { asked = (now, token, data) }
+    public mutating func sent(token: UInt16, data: UInt32, at now: UInt64) { asked = (now, token, data) }
 
     /// Whether this answers the PING that is out; one that nobody asked for does not.
-    mutating func answered(token: UInt16, data: UInt32, at now: UInt64) -> Bool {
+    public mutating func answered(token: UInt16, data: UInt32, at now: UInt64) -> Bool {
         guard let asked, asked.token == token, asked.data == data else { return false }
         self.asked = nil
         lastHeard = now
@@ -30,7 +32,7 @@ struct Liveness {
     }
 
     /// The next moment at which something is to be done.
-    func deadline(interval: UInt64, timeout: UInt64) -> UInt64 {
+    public func deadline(interval: UInt64, timeout: UInt64) -> UInt64 {
         if let asked { return asked.at &+ timeout }
         return lastHeard &+ interval
     }

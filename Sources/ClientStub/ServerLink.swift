@@ -1,13 +1,14 @@
 import CLinux
-import LinuxSystem
+public import LinuxSystem
+public import StubControl
 import VhostUser
-import VirtioMessage
+public import VirtioMessage
 
 /// The connection to one life of a server stub: its messages, whichever way they travel.
 ///
 /// Two ways: through the vsock device of a VM (this process *is* that device), or over a Unix socket to a server stub on this
 /// machine. Both are polled by the loop; reads and writes never block.
-struct ServerLink: ~Copyable {
+public struct ServerLink: ~Copyable {
     /// What a tag's value says: which link, and which of its descriptors.
     enum Source: UInt64 {
         case socket = 0
@@ -17,9 +18,9 @@ struct ServerLink: ~Copyable {
     }
 
     /// Distinguishes this link's completions from those of links before it.
-    let serial: UInt64
+    public let serial: UInt64
     private var inbox = MessageInbox()
-    var outbox = MessageOutbox()
+    public var outbox = MessageOutbox()
     private var vsock: VsockBackend?
     private var socket: OwnedDescriptor?
     /// The pool's file, from a server stub on this machine.
@@ -31,13 +32,13 @@ struct ServerLink: ~Copyable {
     private static let dontWait: Int32 = 0x40  // MSG_DONTWAIT, an enum in glibc
 
     /// A server stub on this machine.
-    init(native socket: consuming OwnedDescriptor, serial: UInt64) {
+    public init(native socket: consuming OwnedDescriptor, serial: UInt64) {
         self.serial = serial
         self.socket = consume socket
     }
 
     /// A VMM's vhost-user connection.
-    init(vhostUser socket: consuming OwnedDescriptor, cid: UInt64, serial: UInt64) throws(SessionEnd) {
+    public init(vhostUser socket: consuming OwnedDescriptor, cid: UInt64, serial: UInt64) throws(SessionEnd) {
         self.serial = serial
         do throws(VhostUserError) {
             vsock = try VsockBackend(socket: socket, configuration: VsockConfiguration(guestCID: cid))
@@ -45,12 +46,12 @@ struct ServerLink: ~Copyable {
     }
 
     /// True for a server stub on this machine, whose session begins with the connection.
-    var isNative: Bool { socket != nil }
+    public var isNative: Bool { socket != nil }
 
     // MARK: the loop
 
     /// Polls every descriptor that is not polled yet.
-    mutating func arm(_ loop: inout EventLoop) {
+    public mutating func arm(_ loop: inout EventLoop) {
         let main = socket?.rawValue ?? vsock?.socketDescriptor ?? -1
         if main >= 0, armed.socket != main {
             armed.socket = main
@@ -76,7 +77,7 @@ struct ServerLink: ~Copyable {
     }
 
     /// Ends every poll; call it before dropping the link.
-    mutating func disarm(_ loop: inout EventLoop) {
+    public mutating func disarm(_ loop: inout EventLoop) {
         for source in [Source.socket, .kick0, .kick1, .writable] { loop.cancel(tag(source)) }
         armed = (-1, -1, -1)
     }
@@ -84,7 +85,8 @@ struct ServerLink: ~Copyable {
     private func tag(_ source: Source) -> EventTag { EventTag(.transport, serial << 2 | source.rawValue) }
 
     /// A poll of this link has completed: reads what is there, and hands messages to the engine.
-    mutating func ready(_ value: UInt64, result: Int32, engine: inout BlockEngine, now: UInt64) throws(SessionEnd) {
+    public mutating func ready(_ value: UInt64, result: Int32, engine: inout some LinkedSession & ~Copyable, now: UInt64) throws(SessionEnd)
+    {
         guard value >> 2 == serial, let source = Source(rawValue: value & 3) else { return }
         if result == -ECANCELED { return }
         switch source {
@@ -107,7 +109,7 @@ struct ServerLink: ~Copyable {
     }
 
     /// Sends what waits in the outbox, as far as the peer takes it.
-    mutating func flush(_ loop: inout EventLoop) throws(SessionEnd) {
+    public mutating func flush(_ loop: inout EventLoop) throws(SessionEnd) {
         if !outbox.isEmpty {
             if isNative { try flushNative(&loop) } else { try flushVsock() }
         }
@@ -116,7 +118,7 @@ struct ServerLink: ~Copyable {
 
     // MARK: a server stub on this machine
 
-    private mutating func readNative(_ engine: inout BlockEngine, _ now: UInt64) throws(SessionEnd) {
+    private mutating func readNative(_ engine: inout some LinkedSession & ~Copyable, _ now: UInt64) throws(SessionEnd) {
         while true {
             let room = unsafe inbox.unfilled.count
             guard let count = try receiveNative() else { return }
@@ -156,7 +158,7 @@ struct ServerLink: ~Copyable {
 
     // MARK: a VM
 
-    private mutating func takeEvents(_ engine: inout BlockEngine, _ now: UInt64) throws(SessionEnd) {
+    private mutating func takeEvents(_ engine: inout some LinkedSession & ~Copyable, _ now: UInt64) throws(SessionEnd) {
         while let event = vsock?.nextEvent() {
             switch event {
             case .connected:
@@ -201,21 +203,21 @@ struct ServerLink: ~Copyable {
 
     // MARK: messages
 
-    private mutating func takeMessages(_ engine: inout BlockEngine, _ now: UInt64) throws(SessionEnd) {
+    private mutating func takeMessages(_ engine: inout some LinkedSession & ~Copyable, _ now: UInt64) throws(SessionEnd) {
         try Self.takeMessages(&inbox, &outbox, &vsock, file: poolFile?.rawValue, &engine, now)
     }
 
     /// Static, so that the message can be read in place in the inbox while the answer goes to the outbox.
     private static func takeMessages(
         _ inbox: inout MessageInbox, _ outbox: inout MessageOutbox, _ vsock: inout VsockBackend?, file: Int32?,
-        _ engine: inout BlockEngine, _ now: UInt64
+        _ engine: inout some LinkedSession & ~Copyable, _ now: UInt64
     ) throws(SessionEnd) {
         while let header = try nextHeader(&inbox) {
             let message: DeviceMessage
             do throws(MessageError) {
                 message = try DeviceMessage(untrusted: header, inbox.message)
             } catch { throw .violation(words(error)) }
-            if case .pool(let description) = message {
+            if case .pool(let description) = message, description.extentCount > 0 {
                 let region = try map(extents(description, inbox.message), description, &vsock, file: file)
                 try engine.poolArrived(region, &outbox, now: now)
             } else {
@@ -282,7 +284,7 @@ extension VsockBackend {
 }
 
 extension ServerLink {
-    // The engine's calls that put messages into this link's outbox.
+    // Calls that put messages into this link's outbox.
 
     mutating func publish(_ engine: inout BlockEngine) throws(SessionEnd) { try engine.publish(&outbox) }
 
@@ -290,7 +292,7 @@ extension ServerLink {
         try engine.checkDeadlines(&outbox, now: now)
     }
 
-    mutating func inject(_ fault: InjectedStubFault) throws(SessionEnd) {
+    public mutating func inject(_ fault: StubFault) throws(SessionEnd) {
         do throws(MessageError) {
             try outbox.inject(fault == .hang ? .hang : .panic)
         } catch { throw .violation("the server stub does not read its messages") }

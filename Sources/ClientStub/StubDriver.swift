@@ -1,5 +1,6 @@
 import CLinux
 public import LinuxSystem
+import StubControl
 import VirtioMessage
 
 /// Where a stub's life of a DD/OS comes from.
@@ -34,6 +35,11 @@ where Front.Service == BlockEngine {
     private var poll: AdaptivePoll
     /// Nanoseconds of looking for the answer to a single request before other clients get attention.
     private static var aloneFor: UInt64 { 5_000 }
+    /// Requests that keep a DD/OS busy.
+    private static var enough: Int { 8 }
+    /// Nanoseconds that a client's request may wait for others while the DD/OS is busy.
+    private static var company: UInt64 { 8_000 }
+    private var lookedAt: UInt64 = 0
     /// Nanoseconds that a shutdown may take.
     private let patience: UInt64 = 5_000_000_000
     private var exitBy: UInt64?
@@ -70,9 +76,12 @@ where Front.Service == BlockEngine {
         while true {
             engine.now = loop.now
             takeCompletions()
+            if engine.inFlight > 1 { _ = lookAround() }
             takeUsed()
             checkTime()
             tellFrontEnd()
+            // The DD/OS can begin while replies are being sent.
+            publish()
             frontEnd.turnEnds(loop: &loop, service: &engine)
             // Sending replies frees buffers that others may be waiting for.
             while engine.takeBuffersAvailable() {
@@ -161,7 +170,7 @@ where Front.Service == BlockEngine {
 
     private mutating func tellSupervisors() {
         while let event = engine.nextEvent() {
-            port.announce(event, exports: engine.exports, loop: &loop)
+            port.announce(StubEvent(event, exports: engine.exports), loop: &loop)
         }
     }
 
@@ -194,7 +203,9 @@ where Front.Service == BlockEngine {
                     isSubmitted = true
                     try loop.submit()
                 }
-                if isSubmitted, loop.hasCompletions { return try loop.submit() }
+                if isSubmitted {
+                    if lookAround() || loop.hasCompletions { return try loop.submit() }
+                }
                 Clock.yield()
                 loop.updateNow()
             } while loop.now &- start < poll.budget
@@ -203,11 +214,20 @@ where Front.Service == BlockEngine {
             engine.disableNotifications()
             return try loop.submit()
         }
+        frontEnd.sleeps(loop: &loop, service: &engine)
         let deadline = min(engine.nextDeadline, frontEnd.nextDeadline, exitBy ?? .max)
         let before = loop.now
         try loop.wait(until: deadline)
         if engine.inFlight > 0 { poll.slept(for: loop.now &- before) }
         engine.disableNotifications()
+    }
+
+    /// Takes what the front end's clients have sent meanwhile. True if there was anything.
+    private mutating func lookAround() -> Bool {
+        // As long as the DD/OS has enough to do, what comes can wait for company: many requests for one system call.
+        guard engine.inFlight < Self.enough || loop.now &- lookedAt >= Self.company else { return false }
+        lookedAt = loop.now
+        return frontEnd.lookAround(loop: &loop, service: &engine)
     }
 
     // MARK: lives
@@ -249,10 +269,10 @@ where Front.Service == BlockEngine {
 
     // MARK: supervisors
 
-    private mutating func perform(_ command: SupervisorCommand) -> SupervisorAnswer {
+    private mutating func perform(_ command: StubCommand.Action) -> StubReply {
         switch command {
         case .status:
-            return .status(snapshot)
+            return .status(StubStatus(engine, clients: frontEnd.clientCount))
         case .open(let generation):
             guard !isNative else { return .refused("this stub serves a server stub on this machine, whose lives open by themselves") }
             let isNew = generation > engine.generation
@@ -276,16 +296,12 @@ where Front.Service == BlockEngine {
             engine.fail()
             dropLink()
             return .done
+        case .interface:
+            return .refused("this DD/OS offers disks; it has no network interface")
         case .shutdown:
             beginShutdown()
             return .done
         }
-    }
-
-    private var snapshot: StubSnapshot {
-        StubSnapshot(
-            state: engine.state, generation: engine.generation, exports: engine.exports, inFlight: engine.inFlight, held: engine.held,
-            counters: engine.counters, clients: frontEnd.clientCount)
     }
 
     private mutating func beginShutdown() {

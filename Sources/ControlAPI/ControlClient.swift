@@ -41,6 +41,11 @@ public struct ControlClient: ControlService {
         let _: Empty = try await ask(.inject(name, fault))
     }
 
+    public func interface(_ name: String) async throws(ControlError) -> InterfaceDetail { try await ask(.interface(name)) }
+    public func change(_ name: String, _ change: InterfaceChange) async throws(ControlError) -> InterfaceDetail {
+        try await ask(.change(name, change))
+    }
+
     public func down() async throws(ControlError) {
         let _: Empty = try await ask(.down, within: .seconds(180))
     }
@@ -95,6 +100,10 @@ public struct ControlClient: ControlService {
         }
         var request = HTTPClientRequest(url: url.absoluteString)
         request.method = HTTPMethod(rawValue: route.method)
+        if case .change(_, let change) = route, let body = try? ControlJSON.encoder().encode(change) {
+            request.headers.add(name: "content-type", value: "application/json")
+            request.body = .bytes(ByteBuffer(bytes: body))
+        }
         let response: HTTPClientResponse
         do {
             response = try await http.execute(request, timeout: limit)

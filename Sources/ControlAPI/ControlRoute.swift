@@ -9,6 +9,8 @@ public import ControlModel
 /// | `GET /v1/ddos/NAME` | `DDOSDetail` |
 /// | `POST /v1/ddos/NAME/start`, `…/stop`, `…/restart` | `DDOSSummary` |
 /// | `POST /v1/ddos/NAME/inject/FAULT` | `{}` |
+/// | `GET /v1/ddos/NAME/interface` | `InterfaceDetail` |
+/// | `PATCH /v1/ddos/NAME/interface`, an `InterfaceChange` as its body | `InterfaceDetail` |
 /// | `GET /v1/events?from=N&follow=true` | one `Event` a line, as they happen |
 /// | `GET /v1/report?interval=SECONDS` | `CPUReport` |
 /// | `POST /v1/down` | `{}` |
@@ -22,14 +24,17 @@ public enum ControlRoute: Sendable, Equatable {
     case stop(String)
     case restart(String)
     case inject(String, InjectedFault)
+    case interface(String)
+    case change(String, InterfaceChange)
     case events(from: UInt64, follow: Bool)
     case report(interval: Double?)
     case down
 
-    /// `GET` or `POST`.
+    /// `GET`, `POST` or `PATCH`.
     public var method: String {
         switch self {
-        case .info, .list, .inspect, .events, .report: "GET"
+        case .info, .list, .inspect, .interface, .events, .report: "GET"
+        case .change: "PATCH"
         case .start, .stop, .restart, .inject, .down: "POST"
         }
     }
@@ -44,6 +49,7 @@ public enum ControlRoute: Sendable, Equatable {
         case .stop(let name): "/v1/ddos/\(Self.escape(name))/stop"
         case .restart(let name): "/v1/ddos/\(Self.escape(name))/restart"
         case .inject(let name, let fault): "/v1/ddos/\(Self.escape(name))/inject/\(fault.rawValue)"
+        case .interface(let name), .change(let name, _): "/v1/ddos/\(Self.escape(name))/interface"
         case .events(let from, let follow): "/v1/events?from=\(from)&follow=\(follow)"
         case .report(nil): "/v1/report"
         case .report(.some(let interval)): "/v1/report?interval=\(interval)"

@@ -84,6 +84,20 @@ public struct ControlServer: Service {
                 return Empty()
             }
         }
+        router.get("v1/ddos/:name/interface") { _, context in
+            let name = try Self.name(context)
+            return await Self.answer { () async throws(ControlError) in try await service.interface(name) }
+        }
+        router.patch("v1/ddos/:name/interface") { request, context in
+            let name = try Self.name(context)
+            let body = try await request.body.collect(upTo: 1 << 16)
+            return await Self.answer { () async throws(ControlError) in
+                guard let change = try? ControlJSON.decoder().decode(InterfaceChange.self, from: Data(body.readableBytesView)) else {
+                    throw ControlError(.invalid, "The body is no change of an interface in JSON.")
+                }
+                return try await service.change(name, change)
+            }
+        }
         router.get("v1/report") { request, _ in
             let text = request.uri.queryParameters["interval"].map(String.init)
             return await Self.answer { () async throws(ControlError) in

@@ -15,6 +15,10 @@ public protocol ControlService: Sendable {
     func restart(_ name: String) async throws(ControlError) -> DDOSSummary
     /// Brings a real fault about. Returns when it was delivered.
     func inject(_ name: String, _ fault: InjectedFault) async throws(ControlError)
+    /// The NIC of a network DD/OS, its driver asked just now.
+    func interface(_ name: String) async throws(ControlError) -> InterfaceDetail
+    /// Changes a NIC, for this life of its DD/OS and the ones to come. What the driver refuses stays as it was.
+    func change(_ name: String, _ change: InterfaceChange) async throws(ControlError) -> InterfaceDetail
     /// Events with sequence numbers from `from` on. With `follow` the stream goes on until it is cancelled or the supervisor
     /// ends; without, it finishes after the newest event.
     func events(from: UInt64, follow: Bool) async throws(ControlError) -> AsyncThrowingStream<Event, any Error>

@@ -28,7 +28,7 @@ public struct DDOSSummary: Codable, Sendable, Equatable {
     public var phase: DDOSPhase
     /// What it is doing or why it is down, in a few words; empty when there is nothing to add.
     public var status: String
-    /// What the device is: `block`.
+    /// What the device is: `block` or `network`.
     public var deviceClass: String
     /// The device in words: `nvme (emulated)` or `0000:01:00.0`.
     public var device: String
@@ -44,6 +44,8 @@ public struct DDOSSummary: Codable, Sendable, Equatable {
     public var stubPID: Int32?
     public var disks: [DiskSummary]
     public var frontEnds: [FrontEndSummary]
+    /// Of a network DD/OS, and only of one.
+    public var interface: InterfaceSummary?
 
     public init(
         name: String, phase: DDOSPhase, status: String, deviceClass: String, device: String, image: String, generation: UInt64 = 0,
@@ -124,6 +126,8 @@ public struct DDOSDetail: Codable, Sendable, Equatable {
     public var recoveries: [Recovery]
     /// Last lines of the console when the last life failed; empty if none did.
     public var lastConsoleLines: [String]
+    /// Where the time of the latest start went; nil when this supervisor has not seen one to its end.
+    public var lastStart: StartTimeline?
 
     public init(
         summary: DDOSSummary, memoryMiB: Int, vcpus: Int, cid: UInt32, accelerator: String, imageHash: String? = nil,

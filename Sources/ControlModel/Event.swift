@@ -56,12 +56,18 @@ public enum EventKind: String, Codable, Sendable, CaseIterable {
     case adopted
     /// A running DD/OS that the configuration no longer names was stopped.
     case orphanStopped
+    /// A PCI device was taken from the host's driver.
+    case deviceTaken
+    /// It was given back.
+    case deviceReturned
     case stubStarted
     case stubLost
     /// A fault was injected on request.
     case injected
     /// Text from the guest.
     case guestLog
+    /// The wire of a network DD/OS was connected or disconnected.
+    case linkChanged
     case warning
 }
 

@@ -2,8 +2,8 @@ import Foundation
 import Yams
 
 extension Configuration {
-    /// Reads and checks a file. `models`: the names of emulated devices there are.
-    public static func load(file: String, models: [String]) throws(ConfigurationError) -> Configuration {
+    /// Reads and checks a file. `models`, `nics`: the names of emulated disk controllers and NICs there are.
+    public static func load(file: String, models: [String], nics: [String]) throws(ConfigurationError) -> Configuration {
         func fail(_ message: String) -> ConfigurationError {
             ConfigurationError(file: file, problems: [ConfigurationProblem(line: 0, column: 0, message: message)])
         }
@@ -13,13 +13,13 @@ extension Configuration {
         }
         guard data.count <= Self.sizeLimit else { throw fail("it is larger than \(Self.sizeLimit >> 10) KiB, so it is no configuration") }
         guard let text = String(data: data, encoding: .utf8) else { throw fail("it is not UTF-8 text") }
-        return try Configuration(parsing: text, file: file, models: models)
+        return try Configuration(parsing: text, file: file, models: models, nics: nics)
     }
 
     static let sizeLimit = 1 << 20
 
     /// Checks `text`; `file` is for messages. Never traps, whatever the text is.
-    public init(parsing text: String, file: String, models: [String]) throws(ConfigurationError) {
+    public init(parsing text: String, file: String, models: [String], nics: [String]) throws(ConfigurationError) {
         if let problem = Self.refuse(text) { throw ConfigurationError(file: file, problems: [problem]) }
         let root: Node?
         do {
@@ -32,7 +32,7 @@ extension Configuration {
             problems.add("it is empty; it needs at least 'ddos:' with one DD/OS", at: nil)
             throw ConfigurationError(file: file, problems: problems.list)
         }
-        let schema = Schema(problems: problems, models: models)
+        let schema = Schema(problems: problems, models: models, nics: nics)
         ddos = schema.read(root)
         guard problems.list.isEmpty else {
             throw ConfigurationError(file: file, problems: problems.list.sorted { ($0.line, $0.column) < ($1.line, $1.column) })

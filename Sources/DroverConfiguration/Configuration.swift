@@ -14,17 +14,26 @@ public struct DDOSConfiguration: Sendable, Equatable {
     public var name: String
     public var deviceClass: DeviceClass
     public var device: DeviceBinding
-    /// An image recipe's name. Default: `debian-6.1`.
-    public var image: String
-    /// The guest's RAM. Default: 128 MiB.
-    public var memory: ByteSize
+    /// An image recipe's name. Default: ``leanImage``, and ``stockImage`` where that cannot be built.
+    public var image: String { didSet { imageIsGiven = true } }
+    /// Whether ``image`` was set: else another may take its place.
+    public private(set) var imageIsGiven = false
+    /// The guest's RAM. Default: what the image takes, 128 MiB where it says nothing.
+    public var memory: ByteSize { didSet { memoryIsGiven = true } }
+    /// Whether ``memory`` was set: else the image may take another size.
+    public private(set) var memoryIsGiven = false
     /// Default: 1.
     public var vcpus: Int
-    /// Of `memory`, in huge pages: queues and data buffers. A multiple of 2 MiB. Default: 16 MiB.
-    public var pool: ByteSize
+    /// Default: none.
+    public var limits = ResourceLimits()
+    /// Of `memory`, in huge pages: queues and data buffers. A multiple of 2 MiB. Default: what the image takes, at most 16 MiB. Always 0 with ``DeviceClass/network``, whose
+    /// packets are not in a pool.
+    public var pool: ByteSize { didSet { poolIsGiven = true } }
+    /// Whether ``pool`` was set: else the image may take another size.
+    public private(set) var poolIsGiven = false
     /// Requests in flight at most; a power of two from 4 to 1024. Default: 128.
     public var queueSize: Int
-    /// Default: one NBD socket in the run directory.
+    /// Default: one NBD socket in the run directory. Always empty with ``DeviceClass/network``.
     public var frontEnds: [FrontEnd]
     /// From the VM's start to a session. Default: 2 min.
     public var bootDeadline: Duration
@@ -32,12 +41,19 @@ public struct DDOSConfiguration: Sendable, Equatable {
     public var autostart: Bool
     public var restart: RestartPolicy
     public var requests: RequestPolicy
+    /// With ``DeviceClass/network``, and only then.
+    public var network: NetworkConfiguration?
+
+    /// The recipe that is used where none is named: small, and quick to start.
+    public static let leanImage = "lean-6.1"
+    /// The recipe of Debian's own kernel, which has a driver for nearly every device.
+    public static let stockImage = "debian-6.1"
 
     public init(name: String, deviceClass: DeviceClass = .block, device: DeviceBinding) {
         self.name = name
         self.deviceClass = deviceClass
         self.device = device
-        image = "debian-6.1"
+        image = Self.leanImage
         memory = .mebibytes(128)
         vcpus = 1
         pool = .mebibytes(16)
@@ -52,13 +68,18 @@ public struct DDOSConfiguration: Sendable, Equatable {
 
 /// What kind of device a DD/OS offers to the host.
 public enum DeviceClass: String, Sendable, Equatable, CaseIterable {
+    /// Disks, behind an NBD socket.
     case block
+    /// A NIC, as an interface of the host.
+    case network
 }
 
 /// How a DD/OS gets its device.
 public enum DeviceBinding: Sendable, Equatable {
     /// QEMU's model of a real controller, with a file as its disk.
     case emulated(model: String, backing: Backing)
+    /// QEMU's model of a real NIC. `mac`: its own address, in lower case, the same in every life.
+    case emulatedNIC(model: String, wire: Wire, mac: String)
     /// Passthrough of this PCI function, `0000:01:00.0`.
     case pci(address: String)
 }

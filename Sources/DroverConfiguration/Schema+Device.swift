@@ -1,7 +1,7 @@
 import Yams
 
 extension Schema {
-    func device(_ node: Node, path: String) -> DeviceBinding? {
+    func device(_ node: Node, path: String, of ddos: String, _ deviceClass: DeviceClass) -> DeviceBinding? {
         guard var reader = MappingReader(node, path: path, problems: problems) else { return nil }
         defer { reader.finish() }
         let emulated = reader.value("emulated")
@@ -9,14 +9,21 @@ extension Schema {
         let pci = reader.value("pci")
         switch (emulated, pci) {
         case (nil, nil):
-            problems.add("'\(path)' needs either 'emulated' (a model and a backing file) or 'pci' (an address)", at: node)
+            let needs = deviceClass == .block ? "a backing file" : "a wire"
+            problems.add("'\(path)' needs either 'emulated' (a model and \(needs)) or 'pci' (an address)", at: node)
             return nil
         case (.some, .some):
             problems.add("'\(path)' has both 'emulated' and 'pci'; a DD/OS has one device", at: pci)
+            // Known keys all the same: one mistake is one message.
+            for key in ["wire", "mac"] { _ = reader.value(key) }
             return nil
         case (nil, .some(let value)):
             if let backing {
                 problems.add("'\(path).backing' belongs to an emulated device; a PCI device brings its own disk", at: backing)
+            }
+            for key in ["wire", "mac"] {
+                guard let value = reader.value(key) else { continue }
+                problems.add("'\(path).\(key)' belongs to an emulated NIC; a PCI device brings its own", at: value)
             }
             guard let text = reader.text(value, "pci") else { return nil }
             guard let address = Self.pciAddress(text) else {
@@ -27,10 +34,26 @@ extension Schema {
             return .pci(address: address)
         case (.some(let value), nil):
             guard let model = reader.text(value, "emulated") else { return nil }
-            guard models.contains(model) else {
-                problems.add(
-                    "'\(path).emulated': there is no model '\(model.prefix(64))'\(MappingReader.suggestion(model, models))", at: value)
+            let (known, others, other) = deviceClass == .block ? (models, nics, "a NIC") : (nics, models, "a disk controller")
+            guard known.contains(model) else {
+                let hint =
+                    others.contains(model)
+                    ? "'\(model)' is \(other); a DD/OS with it has 'class: \(deviceClass == .block ? DeviceClass.network : .block)'"
+                    : "there is no model '\(model.prefix(64))'\(MappingReader.suggestion(model, known))"
+                problems.add("'\(path).emulated': \(hint)", at: value)
+                // Known keys of either class: one mistake is one message.
+                for key in ["wire", "mac"] { _ = reader.value(key) }
                 return nil
+            }
+            if deviceClass == .network {
+                if let backing {
+                    problems.add("'\(path).backing' is a disk's file; a NIC has a 'wire: { tap: … }'", at: backing)
+                }
+                return emulatedNIC(model, &reader, of: ddos)
+            }
+            for key in ["wire", "mac"] {
+                guard let value = reader.value(key) else { continue }
+                problems.add("'\(path).\(key)' belongs to a NIC ('class: network'); a disk has a 'backing: { file: … }'", at: value)
             }
             guard let backing else {
                 problems.add("'\(path)' lacks 'backing: { file: …, size: … }', the emulated device's disk", at: node)
@@ -115,12 +138,39 @@ extension Schema {
         }
     }
 
+    /// What only the other class has: better refused than without effect.
+    func checkKeys(_ reader: inout MappingReader, of deviceClass: DeviceClass) {
+        switch deviceClass {
+        case .block:
+            for key in ["interface", "settings"] {
+                guard let node = reader.value(key) else { continue }
+                problems.add("'\(reader.inner(key))' belongs to 'class: network'", at: node)
+            }
+        case .network:
+            for key in ["frontends", "pool", "queueSize"] {
+                guard let node = reader.value(key) else { continue }
+                problems.add("'\(reader.inner(key))' belongs to 'class: block'; a NIC is reached by its 'interface'", at: node)
+            }
+            guard case .mapping(let requests)? = reader.value("requests") else { return }
+            for (key, _) in requests where ["deadline", "whileDown", "holdLimit"].contains(key.scalar?.string) {
+                problems.add(
+                    "'\(reader.inner("requests")).\(key.scalar?.string ?? "")' belongs to 'class: block': packets are no requests", at: key)
+            }
+        }
+    }
+
     /// Two DD/OSs on one disk would destroy it.
     func claim(_ ddos: DDOSConfiguration, at node: Node, owners: inout [String: String]) {
         var claims: [(key: String, what: String)] = []
         switch ddos.device {
         case .emulated(_, let backing): claims.append(("file " + backing.file, "the backing file \(backing.file)"))
+        case .emulatedNIC(_, let wire, _): claims.append(("interface " + wire.tap, "the TAP device \(wire.tap)"))
         case .pci(let address): if !address.isEmpty { claims.append(("pci " + address, "the PCI device \(address)")) }
+        }
+        if let interface = ddos.network?.interface {
+            // In another namespace a name is another interface.
+            let place = interface.namespace.map { " in the namespace \($0)" } ?? ""
+            claims.append(("interface " + interface.name + place, "the interface \(interface.name)\(place)"))
         }
         for case .nbd(let socket?) in ddos.frontEnds { claims.append(("socket " + socket, "the socket \(socket)")) }
         for (key, what) in claims {

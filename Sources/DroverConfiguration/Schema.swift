@@ -3,7 +3,10 @@ import Yams
 /// The configuration's grammar: which keys there are, and what their values may be.
 struct Schema {
     let problems: Problems
+    /// Of emulated disk controllers.
     let models: [String]
+    /// Of emulated NICs.
+    let nics: [String]
 
     func read(_ root: Node) -> [DDOSConfiguration] {
         guard var top = MappingReader(root, path: "", problems: problems) else { return [] }
@@ -32,13 +35,28 @@ struct Schema {
         var result = template
         result.name = name
         if let deviceClass = reader.choice("class", DeviceClass.self) { result.deviceClass = deviceClass }
-        if let node = reader.required("device"), let device = device(node, path: reader.inner("device")) { result.device = device }
-        if let node = reader.value("frontends") { result.frontEnds = frontEnds(node, path: reader.inner("frontends")) }
+        if let node = reader.required("device") {
+            let path = reader.inner("device")
+            if let device = device(node, path: path, of: name, result.deviceClass) { result.device = device }
+        }
+        checkKeys(&reader, of: result.deviceClass)
+        switch result.deviceClass {
+        case .block: if let node = reader.value("frontends") { result.frontEnds = frontEnds(node, path: reader.inner("frontends")) }
+        case .network:
+            result.network = network(&reader, of: name)
+            result.frontEnds = []
+        }
         common(&reader, into: &result)
+        if result.deviceClass == .network { result.pool = ByteSize(bytes: 0) }
         reader.finish()
         // The kernel, the server stub and its page tables need about this much beside the pool.
         if result.memory.bytes - result.pool.bytes < 16 << 20 {
             problems.add("'\(reader.path)': memory (\(result.memory)) has to exceed pool (\(result.pool)) by 16MiB at least", at: node)
+        }
+        let least = ByteSize(bytes: result.memory.bytes + ResourceLimits.leastForVMM.bytes)
+        if let limit = result.limits.memory, limit < least {
+            problems.add(
+                "'\(reader.inner("limits")).memory' is \(limit); the guest's \(result.memory) and the VMM need \(least) at least", at: node)
         }
         return result
     }
@@ -56,6 +74,7 @@ struct Schema {
         }
         if let memory = reader.size("memory", .mebibytes(24)...(.mebibytes(65536)), multipleOf: .mebibytes(1)) { result.memory = memory }
         if let vcpus = reader.integer("vcpus", 1...64) { result.vcpus = vcpus }
+        reader.limits(into: &result.limits)
         if let pool = reader.size("pool", page...(.mebibytes(4096)), multipleOf: page) { result.pool = pool }
         if let size = reader.integer("queueSize", 4...1024) {
             if size & (size - 1) == 0 {

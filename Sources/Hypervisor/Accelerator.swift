@@ -11,10 +11,13 @@ public struct AcceleratorChoice: Sendable, Equatable {
     public var accelerator: Accelerator
     /// A sentence: "KVM is not used, QEMU translates instead: …".
     public var reason: String
+    /// What is wrong with this machine's KVM; nil when nothing is, or nobody looked.
+    public var objection: String?
 
-    public init(accelerator: Accelerator, reason: String) {
+    public init(accelerator: Accelerator, reason: String, objection: String? = nil) {
         self.accelerator = accelerator
         self.reason = reason
+        self.objection = objection
     }
 }
 
@@ -26,7 +29,7 @@ extension Accelerator {
     /// hardware has. Whoever starts a machine under KVM still needs a boot deadline.
     public static func choose(_ signals: AcceleratorSignals = .read()) -> AcceleratorChoice {
         func translated(_ why: String) -> AcceleratorChoice {
-            AcceleratorChoice(accelerator: .tcg, reason: "KVM is not used, QEMU translates instead: \(why).")
+            AcceleratorChoice(accelerator: .tcg, reason: "KVM is not used, QEMU translates instead: \(why).", objection: why)
         }
         switch signals.device {
         case .missing: return translated("this machine has no /dev/kvm")

@@ -1,9 +1,9 @@
 /// Sizes as people read them.
-enum ByteCount {
-    /// "512 bytes", "1.5 GiB".
-    static func text(_ bytes: UInt64) -> String {
+public enum ByteCount {
+    /// "512 B", "1.5 GiB".
+    public static func text(_ bytes: UInt64) -> String {
         var value = Double(bytes)
-        for unit in ["bytes", "KiB", "MiB", "GiB"] {
+        for unit in ["B", "KiB", "MiB", "GiB"] {
             if value < 1024 { return number(value) + " " + unit }
             value /= 1024
         }

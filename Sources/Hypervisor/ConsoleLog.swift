@@ -25,6 +25,19 @@ public enum ConsoleLog {
         try? handle.write(contentsOf: kept)
     }
 
+    /// Bytes; 0 when there is no such file.
+    static func size(_ path: String) -> UInt64 {
+        ((try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? NSNumber)?.uint64Value ?? 0
+    }
+
+    /// Whether the guest has printed this since the file had `offset` bytes. Looks at the first 256 KiB of it.
+    static func contains(_ words: String, path: String, from offset: UInt64) -> Bool {
+        guard let handle = FileHandle(forReadingAtPath: path) else { return false }
+        defer { try? handle.close() }
+        guard (try? handle.seek(toOffset: offset)) != nil, let data = try? handle.read(upToCount: Int(window)) else { return false }
+        return data.firstRange(of: Data(words.utf8)) != nil
+    }
+
     static func printable(_ line: some StringProtocol) -> String {
         var result = ""
         for scalar in line.unicodeScalars.prefix(1000) {

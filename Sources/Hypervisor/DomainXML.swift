@@ -2,20 +2,24 @@ import Foundation
 
 /// The libvirt description of one life of a DD/OS.
 ///
-/// The machine is as small as q35 gets: no USB, no sound, no graphics, no network, no balloon, no i8042, no SATA controller beside the one
-/// that may be asked for. What libvirt 9.0 has no element for goes to QEMU by `<qemu:commandline>`.
+/// The machine is as small as q35 gets: no USB, no sound, no graphics, no balloon, no i8042, no SATA controller or NIC beside the one that
+/// may be asked for. What libvirt 9.0 has no element for goes to QEMU by `<qemu:commandline>`.
 ///
 /// ```
 /// PCI slot  device                                     who places it
 /// 0x10      the device: emulated, or passed through    here; the server stub offers only disks below it
 /// 0x11      pvpanic-pci                                here
 /// 0x12      vhost-user-vsock-pci                       here
+/// 0x13      virtio-net-pci, the way to the host's      here, in a network DD/OS
+///           interface
 /// 0x1f.0    ISA bridge: serial port                    q35
 /// ```
 struct DomainXML {
     static let deviceSlot = 0x10
+    private static let guestPlace = PCIPlace(domain: 0, bus: 0, slot: UInt8(deviceSlot), function: 0)
     static let panicSlot = 0x11
     static let vsockSlot = 0x12
+    static let channelSlot = 0x13
 
     /// In kernels' and libvirt's limits; also keeps the paths that libvirt makes of it short.
     static let longestName = 48
@@ -35,14 +39,17 @@ struct DomainXML {
         guard (16...1 << 20).contains(spec.memoryMiB) else {
             throw .invalidSpec(machine: spec.name, reason: "the memory has to be between 16 MiB and 1 TiB, not \(spec.memoryMiB) MiB")
         }
+        if let cpu = spec.cpuLimit, !(0.01...10000).contains(cpu) {
+            throw .invalidSpec(machine: spec.name, reason: "a limit of \(cpu) CPUs cannot be kept")
+        }
         guard (1...64).contains(spec.vcpus) else {
             throw .invalidSpec(machine: spec.name, reason: "the number of vCPUs has to be between 1 and 64, not \(spec.vcpus)")
         }
-        if let socket = spec.vsockSocket, socket.utf8.count > UnixPath.limit {
+        for socket in [spec.vsockSocket, spec.packets?.socket].compactMap(\.self) where socket.utf8.count > UnixPath.limit {
             throw .pathTooLong(path: socket, limit: UnixPath.limit)
         }
-        if case .pci(let address) = spec.device, PCIAddress(address) == nil {
-            throw .invalidSpec(machine: spec.name, reason: "'\(address)' is not a PCI address such as 0000:01:00.0")
+        if case .pci(let place) = spec.device, !place.isPossible {
+            throw .invalidSpec(machine: spec.name, reason: "there is no PCI slot \(place.slot), function \(place.function)")
         }
     }
 
@@ -65,6 +72,7 @@ struct DomainXML {
           <uuid>\(spec.uuid.uuidString.lowercased())</uuid>
           <memory unit='MiB'>\(spec.memoryMiB)</memory>
           <memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>
+        \(limits)\
           <vcpu placement='static' current='\(spec.vcpus)'>\(possibleProcessors)</vcpu>
           <os>
             <type arch='x86_64' machine='q35'>hvm</type>
@@ -87,7 +95,7 @@ struct DomainXML {
               <source path='\(Escaping.xml(spec.consoleLog))' append='on'/>
               <target type='isa-serial' port='0'/>
             </serial>
-        \(passthrough)\
+        \(passthrough)\(nic)\
           </devices>
           <qemu:commandline>
         \(arguments.map { "    <qemu:arg value='\(Escaping.xml($0))'/>\n" }.joined())\
@@ -106,14 +114,40 @@ struct DomainXML {
     /// memory at the same time: NVMe shadow doorbells and virtqueues lose wake-ups then. A place for a second vCPU, left empty, brings them back.
     private var possibleProcessors: Int { spec.accelerator == .tcg ? max(2, spec.vcpus) : spec.vcpus }
 
+    /// CFS quota a period of 100 ms. The memory's limit is set when the machine runs: written here, libvirt would raise the VMM's limit of
+    /// locked memory too, which not even root may in some containers.
+    private var limits: String {
+        guard let cpu = spec.cpuLimit else { return "" }
+        return "  <cputune><global_period>100000</global_period><global_quota>\(Int(cpu * 100_000))</global_quota></cputune>\n"
+    }
+
+    /// Not managed: the supervisor has bound the device to vfio-pci, and keeps it there from life to life. vfio-pci resets it when it is opened
+    /// and when it is closed, by the first of the kernel's methods that works (FLR, PM, bus). Its ROM is firmware for the host: the guest needs none.
     private var passthrough: String {
-        guard case .pci(let address) = spec.device, let host = PCIAddress(address) else { return "" }
+        guard case .pci(let host) = spec.device else { return "" }
         return """
-                <hostdev mode='subsystem' type='pci' managed='yes'>
+                <hostdev mode='subsystem' type='pci' managed='no'>
                   <driver name='vfio'/>
                   <source>\(host.xml)</source>
-                  \(PCIAddress(domain: 0, bus: 0, slot: UInt8(Self.deviceSlot), function: 0).xml(type: "pci"))
+                  <rom enabled='no'/>
+                  \(Self.guestPlace.xml(type: "pci"))
                 </hostdev>
+
+            """
+    }
+
+    /// libvirt's element and not QEMU's own argument: so libvirt opens the TAP device, and the VMM needs neither /dev/net/tun nor the right to
+    /// configure networks.
+    private var nic: String {
+        guard case .emulatedNIC(let nic) = spec.device else { return "" }
+        return """
+                <interface type='ethernet'>
+                  <mac address='\(Escaping.xml(nic.mac))'/>
+                  <target dev='\(Escaping.xml(nic.tap))' managed='no'/>
+                  <model type='\(nic.model.device)'/>
+                  <rom enabled='no'/>
+                  \(Self.guestPlace.xml(type: "pci"))
+                </interface>
 
             """
     }
@@ -140,6 +174,20 @@ struct DomainXML {
             list += [
                 "-chardev", "socket,id=vsock0,path=\(Escaping.qemuOption(socket))",
                 "-device", "vhost-user-vsock-pci,chardev=vsock0,bus=pcie.0,addr=0x\(String(Self.vsockSlot, radix: 16))",
+            ]
+        }
+        if let packets = spec.packets {
+            // Between the client stub and the guest. The rings are as large as QEMU makes them: a burst waits in them, not in a sender.
+            let pairs = packets.queuePairs
+            // QEMU 7.2's TCG dies (of a null pointer) of MSI-X interrupts of a vhost-user network device: there it gets the one on the wire.
+            let vectors = spec.accelerator == .tcg ? 0 : 2 * pairs + 2
+            let multiqueue = (pairs > 1 ? ",mq=on" : "") + ",vectors=\(vectors)"
+            list += [
+                "-chardev", "socket,id=net0,path=\(Escaping.qemuOption(packets.socket))",
+                "-netdev", "vhost-user,id=host0,chardev=net0,queues=\(pairs)",
+                "-device",
+                "virtio-net-pci,netdev=host0,bus=pcie.0,addr=0x\(String(Self.channelSlot, radix: 16)),rx_queue_size=1024,tx_queue_size=1024"
+                    + "\(multiqueue),romfile=",
             ]
         }
         return list

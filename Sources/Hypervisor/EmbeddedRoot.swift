@@ -38,9 +38,11 @@ struct EmbeddedRoot {
         } catch {
             throw Self.failure("write", file, error)
         }
-        // libvirt's own log would go to stderr, where it looks like ours. Warnings and worse; a setting from outside wins.
-        setenv("LIBVIRT_LOG_OUTPUTS", "3:file:\(path)/libvirt.log", 0)
     }
+
+    /// Before the first connection, whatever its URI: libvirt's own log would go to stderr, where it looks like ours. Warnings and worse; a
+    /// setting from outside wins.
+    func takeLog() { setenv("LIBVIRT_LOG_OUTPUTS", "3:file:\(path)/libvirt.log", 0) }
 
     /// The user is root because another user makes libvirt probe QEMU again in each process (it cannot open /dev/kvm). What confines the VMM:
     /// seccomp takes exec, new privileges and resource control away, and libvirt gives it a /dev of its own with only what it needs.

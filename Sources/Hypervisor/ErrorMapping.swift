@@ -27,6 +27,9 @@ enum ErrorMapping {
         if has("failed to get \"write\" lock", "failed to get shared", "device or resource busy", "is in use by driver") {
             return .deviceBusy(machine: name, detail: said)
         }
+        if case .emulatedNIC(let nic) = spec.device, has("specified dev doesn't exist") {
+            return .startFailed(machine: name, detail: "there is no TAP device '\(nic.tap)' for the NIC's wire")
+        }
         if let socket = spec.vsockSocket, has("vhost-user", "failed to connect to '\(socket.lowercased())'", "failed to connect socket") {
             return .vsockUnavailable(machine: name, detail: said)
         }
@@ -47,6 +50,7 @@ enum ErrorMapping {
             return .missingEmulator(said)
         }
         if case .pci = spec.device, has("pci", "vfio", "iommu") { return .deviceUnavailable(machine: name, detail: said) }
+        if has("cgroup") { return .limitUnavailable(machine: name, detail: said) }
         if has("no space left on device") { return .startFailed(machine: name, detail: said + " (the disk is full)") }
         return .startFailed(machine: name, detail: said)
     }

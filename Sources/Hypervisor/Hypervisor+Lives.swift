@@ -34,6 +34,7 @@ extension Hypervisor {
                 throw ErrorMapping.starting(error, spec: spec, log: EmulatorLog.words(log, since: before))
             }
             defer { virDomainFree(domain) }
+            if let limit = spec.memoryLimitMiB { try Self.limitMemory(of: domain, mebibytes: limit, machine: spec.name) }
             guard let process = VMMProcess.find(uuid: uuid) else {
                 throw .startFailed(machine: spec.name, detail: EmulatorLog.words(log, since: before).last ?? "the VMM ended at once")
             }
@@ -73,7 +74,7 @@ extension Hypervisor {
         }
     }
 
-    /// libvirt notices the death by itself. This makes sure that it has: that it gave a device back to the host, and the name is free again.
+    /// libvirt notices the death by itself. This makes sure that it has: that the name is free again, and the device not in use.
     private static func waitUntilForgotten(
         _ name: String, _ connection: Connection, _ end: ContinuousClock.Instant, _ deadline: Duration
     ) throws(HypervisorError) {
@@ -88,6 +89,22 @@ extension Hypervisor {
                 throw .timedOut(machine: name, operation: "taking it off libvirt's list", seconds: deadline.inSeconds)
             }
             usleep(2000)
+        }
+    }
+
+    /// A hard limit of the machine's memory control group. Without it there is no machine.
+    private static func limitMemory(of domain: OpaquePointer, mebibytes: Int, machine: String) throws(HypervisorError) {
+        var parameters: virTypedParameterPtr?
+        var count: Int32 = 0
+        var capacity: Int32 = 0
+        defer { virTypedParamsFree(parameters, count) }
+        let kibibytes = UInt64(mebibytes) << 10
+        guard virTypedParamsAddULLong(&parameters, &count, &capacity, "hard_limit", kibibytes) == 0,
+            virDomainSetMemoryParameters(domain, parameters, count, VIR_DOMAIN_AFFECT_LIVE.rawValue) == 0
+        else {
+            let error = LibvirtError.last()
+            virDomainDestroy(domain)
+            throw .limitUnavailable(machine: machine, detail: ErrorMapping.sentence(error.message))
         }
     }
 

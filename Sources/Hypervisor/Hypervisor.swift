@@ -48,7 +48,11 @@ public final class Hypervisor: Sendable {
     ) async throws(HypervisorError) -> Hypervisor {
         let path = try find(emulator: emulator)
         let embedded = EmbeddedRoot(path: root, cache: cacheDirectory + "/libvirt")
-        if uri == nil { try embedded.prepare() }
+        if uri == nil {
+            try embedded.prepare()
+            ControlGroups.sweep()
+        }
+        embedded.takeLog()
         let (events, continuation) = AsyncStream.makeStream(of: VirtualMachineEvent.self)
         let callbacks = EventCallbacks(continuation)
         let calls = BlockingCalls()

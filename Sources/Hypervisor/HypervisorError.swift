@@ -25,6 +25,8 @@ public enum HypervisorError: Error, Sendable, Equatable {
     /// Bytes.
     case diskFull(path: String, needed: UInt64, available: UInt64)
     case acceleratorUnavailable(machine: String, detail: String)
+    /// The host has no control group that could keep a limit of CPU or memory.
+    case limitUnavailable(machine: String, detail: String)
     case alreadyRunning(machine: String)
     case notRunning(machine: String)
     case invalidSpec(machine: String, reason: String)
@@ -57,6 +59,7 @@ extension HypervisorError: CustomStringConvertible {
         case .diskFull(let path, let needed, let available):
             "The disk is full: \(path) needs \(ByteCount.text(needed)), and \(ByteCount.text(available)) are free."
         case .acceleratorUnavailable(let machine, let detail): "\(machine): KVM cannot be used: \(detail)."
+        case .limitUnavailable(let machine, let detail): "\(machine): its limits cannot be kept: \(detail)."
         case .alreadyRunning(let machine): "\(machine): a machine of this name is running already."
         case .notRunning(let machine): "\(machine): there is no such machine running."
         case .invalidSpec(let machine, let reason): "\(machine): \(reason)."
@@ -85,6 +88,7 @@ extension HypervisorError: CustomStringConvertible {
         case .invalidBackingFile: "Name another file, or correct the size in the configuration."
         case .diskFull: "Make room, or name a file on another file system."
         case .acceleratorUnavailable: "Use the accelerator tcg, or auto."
+        case .limitUnavailable: "Mount the control groups 'cpu' and 'memory' (drover doctor), or take 'limits' out of the configuration."
         case .alreadyRunning: "Stop it first."
         case .timedOut: "Look at the console and at the machine's load; then try again."
         case .notRunning, .invalidSpec, .startFailed, .libvirt, .system: nil

@@ -7,20 +7,22 @@ struct ProcessStatus: Equatable {
     /// "R", "S", "Z", …
     var state: String
     var parent: Int32
+    var session: Int32
 
     init?(pid: Int32) {
         guard let data = FileManager.default.contents(atPath: "/proc/\(pid)/stat") else { return nil }
         self.init(line: String(decoding: data, as: UTF8.self))
     }
 
-    /// `PID (NAME) STATE PPID …`; the name may hold anything, parentheses too.
+    /// `PID (NAME) STATE PPID PGRP SESSION …`; the name may hold anything, parentheses too.
     init?(line: String) {
         guard let open = line.firstIndex(of: "("), let close = line.lastIndex(of: ")"), open < close else { return nil }
         let fields = line[line.index(after: close)...].split(separator: " ")
-        guard fields.count > 2, let parent = Int32(fields[1]) else { return nil }
+        guard fields.count > 3, let parent = Int32(fields[1]), let session = Int32(fields[3]) else { return nil }
         name = String(line[line.index(after: open)..<close])
         state = String(fields[0])
         self.parent = parent
+        self.session = session
     }
 }
 

@@ -106,7 +106,7 @@ extension VMMProcess {
     /// Runs a libvirt call that starts QEMUs, and reaps those that end meanwhile.
     ///
     /// libvirt daemonizes QEMU, also where it only asks what that QEMU can do. Under a child subreaper they become this process's zombies, and
-    /// libvirt waits long for a process id that nobody frees.
+    /// libvirt waits long for a process id that nobody frees. That of a child that failed before it became QEMU is among them.
     static func reapingEmulators<Value>(
         during body: () throws(HypervisorError) -> Value
     ) throws(HypervisorError) -> Value {
@@ -123,10 +123,19 @@ extension VMMProcess {
         return try body()
     }
 
+    /// Whether somebody ran it with setsid(2) and a second fork(2), and left it to whom orphans are left to. A child that this process started
+    /// itself, and will wait for, is in this process's session or leads one of its own; so does libvirt's child in the middle, which never
+    /// becomes another program. A QEMU that leads a session is the middle one of those that made a daemon of themselves, as libvirt
+    /// has it done to ask what QEMU can do; the first of them is in this process's session, and libvirt waits for it.
+    private static func isOrphan(_ status: ProcessStatus, _ pid: Int32) -> Bool {
+        if status.session == pid { return status.name.hasPrefix("qemu-system") }
+        return status.session != getsid(0)
+    }
+
     private static func reapZombies() {
         let own = getpid()
         for pid in allProcesses() {
-            guard let status = ProcessStatus(pid: pid), status.state == "Z", status.parent == own, status.name.hasPrefix("qemu-system"),
+            guard let status = ProcessStatus(pid: pid), status.state == "Z", status.parent == own, isOrphan(status, pid),
                 let descriptor = try? OwnedDescriptor(process: pid)
             else { continue }
             _ = try? ProcessControl.reap(descriptor, blocking: false)

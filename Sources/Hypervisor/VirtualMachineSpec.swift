@@ -18,8 +18,14 @@ public struct VirtualMachineSpec: Sendable, Equatable {
     public var device: DeviceBinding
     /// vhost-user socket on which the client stub listens; `nil` leaves the vsock device out.
     public var vsockSocket: String?
+    /// Of a network DD/OS: the way of its packets.
+    public var packets: PacketChannel?
     /// The file that the guest's serial console is appended to.
     public var consoleLog: String
+    /// CPU time of guest and VMM per time, in CPUs; nil: no limit. Needs the host's cpu control group, as the next needs the memory one.
+    public var cpuLimit: Double?
+    /// Memory of guest and VMM in MiB, beyond which the kernel kills the VMM; nil: no limit.
+    public var memoryLimitMiB: Int?
 
     public init(
         name: String, uuid: UUID = UUID(), memoryMiB: Int = 128, vcpus: Int = 1, kernel: String, initrd: String, commandLine: String,
@@ -39,12 +45,27 @@ public struct VirtualMachineSpec: Sendable, Equatable {
     }
 }
 
+/// The virtio-net device at PCI 0000:00:13.0 of the guest, which the client stub serves.
+public struct PacketChannel: Sendable, Equatable {
+    /// vhost-user socket on which the client stub listens.
+    public var socket: String
+    /// Queues in each direction, one for each vCPU that is to carry packets.
+    public var queuePairs: Int
+
+    public init(socket: String, queuePairs: Int = 1) {
+        self.socket = socket
+        self.queuePairs = queuePairs
+    }
+}
+
 /// How a DD/OS gets its device.
 public enum DeviceBinding: Sendable, Equatable {
     /// QEMU's model of a controller at PCI 0000:00:10.0 of the guest, its disk in a file (see ``BackingFile``).
     case emulated(DeviceModel, backingFile: String)
-    /// Passthrough of the host's PCI function, as `0000:01:00.0`. It also appears at 0000:00:10.0 in the guest.
-    case pci(address: String)
+    /// QEMU's model of a NIC at PCI 0000:00:10.0 of the guest.
+    case emulatedNIC(EmulatedNIC)
+    /// Passthrough of the host's PCI function, which is at this place. It also appears at 0000:00:10.0 in the guest.
+    case pci(PCIPlace)
     /// No device: for tests of the machine itself.
     case none
 }

@@ -42,7 +42,7 @@ extension ImageBuilder {
             formatVersion: inputs.formatVersion, hash: hash, recipe: inputs.recipe.name, kernelRelease: tree.release,
             package: inputs.package, commandLine: inputs.recipe.commandLine, vmlinux: try await tools.file("\(staged)/vmlinux"),
             initrd: try await tools.file("\(staged)/initrd"), serverStub: inputs.serverStub, modules: modules,
-            modaliases: resolutions)
+            modaliases: resolutions, memoryMiB: inputs.recipe.memoryMiB, poolMiB: inputs.recipe.poolMiB)
         if Task.isCancelled { throw .cancelled }
         return try cache.adopt(staged, manifest: manifest)
     }
@@ -60,7 +60,9 @@ extension ImageBuilder {
     }
 
     /// The guest's first root file system. PID 1 mounts the rest.
-    static func initramfs(serverStub: [UInt8], modules: [ImageModule], contents: [[UInt8]]) -> CpioArchive {
+    static func initramfs(
+        serverStub: [UInt8], modules: [ImageModule] = [], contents: [[UInt8]] = [], firmware: [(name: String, bytes: [UInt8])] = []
+    ) -> CpioArchive {
         var archive = CpioArchive()
         archive.addFile("/init", permissions: 0o755, serverStub)
         // The kernel opens it as PID 1's standard streams before anything is mounted.
@@ -69,11 +71,12 @@ extension ImageBuilder {
         let lines = modules.map { $0.parameters.isEmpty ? $0.path : "\($0.path) \($0.parameters)" }
         archive.addFile("/etc/drover/modules", Array(lines.map { $0 + "\n" }.joined().utf8))
         for (module, bytes) in zip(modules, contents) { archive.addFile(module.path, bytes) }
+        for (name, bytes) in firmware { archive.addFile("/lib/firmware/\(name)", bytes) }
         return archive
     }
 
     /// One thread and a fixed level: the same bytes come out each time.
-    private func compress(_ archive: CpioArchive, to path: String) async throws(ImageError) {
+    func compress(_ archive: CpioArchive, to path: String) async throws(ImageError) {
         let plain = "\(cache.staging)/initrd.cpio"
         try FileStore.write(archive.bytes(), to: plain)
         try await tools.output(of: .zstd, ["-q", "-15", "--single-thread", "--no-check", plain, "-o", path], writing: path)

@@ -10,17 +10,18 @@ extension ImageBuilder {
     }
 
     /// Removes images and packages that nothing needs: every image whose hash isn't in `keeping`, every package and
-    /// unpacked kernel that no image left comes from, and what interrupted builds left.
+    /// kernel that no image left comes from, unpacked sources and objects, and what interrupted builds left.
     ///
     /// - Returns: What was removed.
     /// - Throws: ``ImageError/busy(directory:)`` while someone builds.
     @discardableResult
     public func prune(keeping hashes: Set<String> = []) throws(ImageError) -> PrunedFiles {
         guard FileStore.exists(cacheDirectory) else { return PrunedFiles(images: [], packages: [], bytes: 0) }
-        let lock = try cache.lockNow()
-        defer { withExtendedLifetime(lock) {} }
+        let locks = [try cache.lockNow(.lean), try cache.lockNow()]
+        defer { withExtendedLifetime(locks) {} }
         let before = FileStore.totalSize(cacheDirectory)
-        FileStore.remove(cache.staging)
+        // A source is unpacked anew in a quarter of a minute; a kernel that was built from it stays.
+        for place in [cache.staging, cache.leanStaging, cache.sources, cache.objects] { FileStore.remove(place) }
         var removed = PrunedFiles(images: [], packages: [], bytes: 0)
         var packages: Set<String> = ["resolved.json"]
         var kernels: Set<String> = []
@@ -28,7 +29,7 @@ extension ImageBuilder {
         for name in try FileStore.names(in: cache.images) {
             if hashes.contains(name), let image = try cache.image(name) {
                 packages.insert(FileStore.fileName(of: archive.path(of: image.manifest.package)))
-                kernels.insert(image.manifest.package.sha256)
+                kernels.insert(image.manifest.lean?.kernel ?? image.manifest.package.sha256)
             } else {
                 FileStore.remove("\(cache.images)/\(name)")
                 removed.images.append(name)

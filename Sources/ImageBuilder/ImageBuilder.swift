@@ -2,7 +2,7 @@ internal import Glibc
 
 /// Builds DD/OS images from Debian's own packages, and keeps them in a content-addressed cache.
 ///
-/// The cache directory holds `packages/` (what apt downloaded), `kernels/` (those, unpacked) and `images/HASH/` with
+/// The cache directory holds `packages/` (what apt downloaded), `kernels/` (those, unpacked or built) and `images/HASH/` with
 /// `vmlinux`, `initrd` and `manifest.json`. Any number of builders, in any number of processes, may use one cache.
 public struct ImageBuilder: Sendable {
     /// For instance `/var/cache/drover`. Created when needed.
@@ -13,6 +13,8 @@ public struct ImageBuilder: Sendable {
     let tools: Tools
     /// What apt's answers depend on; tests have their own apt.
     var aptState = ResolvedPackages.aptState
+    /// Where this machine's packages put firmware.
+    var firmwareDirectory = "/lib/firmware"
     var cache: ImageCache { ImageCache(directory: cacheDirectory) }
 
     /// - Parameter searchPath: Where apt-get, dpkg-deb and the others are found; as `PATH`.
@@ -44,9 +46,11 @@ public struct ImageBuilder: Sendable {
             throw .noSuchModule(name: module, kernelRelease: recipe.name)
         }
         try checkServerStub(serverStub)
-        let archive = DebianArchive(tools: tools, directory: cache.packages)
-        let package = try await ResolvedPackages(path: "\(cache.packages)/resolved.json", stateFiles: aptState)
-            .resolve(recipe.package, version: recipe.version, in: archive, progress: progress)
+        if let lean = recipe.lean {
+            return try await buildLean(
+                recipe, lean, modaliases: modaliases, extraModules: extraModules, serverStub: serverStub, progress: progress)
+        }
+        let package = try await package(of: recipe, progress: progress)
         let inputs = ImageInputs(
             recipe: recipe, package: package, modaliases: modaliases, extraModules: extraModules,
             serverStub: try await tools.file(serverStub))
@@ -62,21 +66,37 @@ public struct ImageBuilder: Sendable {
             progress(.cached(hash: hash))
             return image
         }
-        FileStore.remove(cache.staging)
-        try FileStore.makeDirectory(cache.staging)
+        try clearStaging(cache.staging)
         defer { FileStore.remove(cache.staging) }
         if Task.isCancelled { throw .cancelled }
-
-        var tree = KernelTree(package: package, kernels: cache.kernels)
-        if tree == nil {
-            let file = try await archive.fetch(package, staging: cache.staging, progress: progress)
-            tree = try await KernelTree.unpack(
-                package, file: file, kernels: cache.kernels, staging: cache.staging, tools: tools, progress: progress)
-        }
-        guard let tree else { throw .badKernel(package: package.name, problem: "it vanished from the cache") }
+        let tree = try await stockTree(package, progress: progress)
         let image = try await assemble(inputs, hash: hash, tree: tree, serverStub: serverStub, progress: progress)
         progress(.done(hash: hash))
         return image
+    }
+
+    var archive: DebianArchive { DebianArchive(tools: tools, directory: cache.packages) }
+
+    func package(
+        of recipe: ImageRecipe, progress: @escaping @Sendable (ImageProgress) -> Void
+    ) async throws(ImageError) -> KernelPackage {
+        try await ResolvedPackages(path: "\(cache.packages)/resolved.json", stateFiles: aptState)
+            .resolve(recipe.package, version: recipe.version, in: archive, progress: progress)
+    }
+
+    func clearStaging(_ staging: String) throws(ImageError) {
+        FileStore.remove(staging)
+        try FileStore.makeDirectory(staging)
+    }
+
+    /// The unpacked stock kernel. The caller holds the cache's lock and has its staging directory.
+    func stockTree(
+        _ package: KernelPackage, progress: @escaping @Sendable (ImageProgress) -> Void
+    ) async throws(ImageError) -> KernelTree {
+        if let tree = KernelTree(package: package, kernels: cache.kernels) { return tree }
+        let file = try await archive.fetch(package, staging: cache.staging, progress: progress)
+        return try await KernelTree.unpack(
+            package, file: file, kernels: cache.kernels, staging: cache.staging, tools: tools, progress: progress)
     }
 
     private func checkServerStub(_ path: String) throws(ImageError) {
@@ -100,7 +120,7 @@ public struct ImageBuilder: Sendable {
         try FileStore.names(in: recipesDirectory).filter { $0.hasSuffix(".yaml") && !$0.hasPrefix(".") }.map { String($0.dropLast(5)) }
     }
 
-    private func recipe(named name: String) throws(ImageError) -> ImageRecipe {
+    func recipe(named name: String) throws(ImageError) -> ImageRecipe {
         let known = try recipeNames()
         guard known.contains(name) else { throw .noSuchRecipe(name: name, directory: recipesDirectory, known: known) }
         return try readRecipe(name)

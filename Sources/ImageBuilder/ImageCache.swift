@@ -5,9 +5,13 @@ internal import Glibc
 ///
 ///     lock          flock: held by who builds or prunes
 ///     packages/     what apt downloaded, and resolved.json
-///     kernels/      unpacked packages, by the package's SHA-256
+///     kernels/      unpacked packages, by the package's SHA-256, and lean kernels, by their key
+///     sources/      unpacked source packages, by the package's SHA-256
+///     objects/      what kernel builds compiled, by the source's SHA-256
 ///     images/       images, by hash
 ///     building/     work in progress; whoever holds the lock owns it, so leftovers of the dead can go
+///     lean.lock     flock: held by who builds a kernel, which takes minutes; other images are built meanwhile
+///     compiling/    work in progress, of who holds lean.lock, as are sources/ and objects/
 struct ImageCache: Sendable {
     var directory: String
 
@@ -15,6 +19,17 @@ struct ImageCache: Sendable {
     var kernels: String { "\(directory)/kernels" }
     var images: String { "\(directory)/images" }
     var staging: String { "\(directory)/building" }
+    var sources: String { "\(directory)/sources" }
+    var objects: String { "\(directory)/objects" }
+    var leanStaging: String { "\(directory)/compiling" }
+
+    /// What may be held by one builder at a time.
+    enum LockFile: String {
+        /// All of the cache but what ``lean`` is for. Held after that one, if both.
+        case cache = "lock"
+        /// Building kernels.
+        case lean = "lean.lock"
+    }
 
     /// The image with this hash; nil when there is none, or it isn't whole.
     ///
@@ -56,9 +71,9 @@ struct ImageCache: Sendable {
     /// Waits for the lock without holding a thread, so that a cancelled build stops waiting.
     ///
     /// - Parameter waiting: Called once when another builder has it.
-    func lock(waiting: () -> Void) async throws(ImageError) -> Lock {
+    func lock(_ file: LockFile = .cache, waiting: () -> Void) async throws(ImageError) -> Lock {
         try FileStore.makeDirectory(directory)
-        let path = "\(directory)/lock"
+        let path = "\(directory)/\(file.rawValue)"
         let lock = try Lock(path)
         var told = false
         while try !lock.tryAcquire() {
@@ -70,11 +85,15 @@ struct ImageCache: Sendable {
     }
 
     /// The lock, or an error when someone builds now.
-    func lockNow() throws(ImageError) -> Lock {
+    func lockNow(_ file: LockFile = .cache) throws(ImageError) -> Lock {
         try FileStore.makeDirectory(directory)
-        let lock = try Lock("\(directory)/lock")
-        guard try lock.tryAcquire() else { throw .busy(directory: directory) }
-        return lock
+        let lock = try Lock("\(directory)/\(file.rawValue)")
+        // A program that is just being started holds what its parent had open, until it has become that program.
+        for _ in 0..<30 {
+            if try lock.tryAcquire() { return lock }
+            usleep(10_000)
+        }
+        throw .busy(directory: directory)
     }
 
     /// Held until it goes out of scope. The kernel lets go of it when the process dies.

@@ -14,6 +14,10 @@ public enum ImageError: Error, Sendable, Equatable {
     case packageCorrupted(package: String, path: String, expected: String, found: String)
     /// The package has no kernel that boots by PVH, or isn't a kernel package.
     case badKernel(package: String, problem: String)
+    /// Options that a lean image asks for ended up otherwise: another option keeps them from being set, or the kernel hasn't got them.
+    case optionsNotSet(package: String, options: [String])
+    /// A firmware file that the recipe names isn't on this machine.
+    case firmwareMissing(file: String, path: String)
     /// No module and no built-in driver of this kernel matches.
     case noDriver(modalias: String, kernelRelease: String)
     /// A module that the recipe or the caller names isn't in this kernel.
@@ -53,6 +57,11 @@ extension ImageError: CustomStringConvertible {
                 + "\(expected.prefix(16))…); delete it and try again"
         case .badKernel(let package, let problem):
             "the kernel of package \(package) can't be used: \(problem)"
+        case .optionsNotSet(let package, let options):
+            "the kernel of \(package) can't be configured as asked: \(options.joined(separator: ", ")); "
+                + "something that these options depend on isn't set, or they have other names in this kernel"
+        case .firmwareMissing(let file, let path):
+            "the firmware \(file) that the recipe names isn't there (\(path)); install the package that has it (`apt-file search \(file)`)"
         case .noDriver(let modalias, let kernelRelease):
             "kernel \(kernelRelease) has no driver for the device \(modalias); choose another image or name the module"
         case .noSuchModule(let name, let kernelRelease):

@@ -15,6 +15,8 @@ struct ImageInputs: Sendable, Encodable {
     var modaliases: [String]
     var extraModules: [String]
     var serverStub: ImageFile
+    /// Of a lean image: what the files that the recipe names hold.
+    var lean: LeanInputs?
 
     init(recipe: ImageRecipe, package: KernelPackage, modaliases: [String], extraModules: [String], serverStub: ImageFile) {
         self.recipe = recipe
@@ -52,4 +54,41 @@ struct ImageInputs: Sendable, Encodable {
     }
 
     static func moduleName(_ module: String) -> String { String(module.split(separator: " ").first ?? "") }
+}
+
+/// The files that a lean recipe names.
+struct LeanInputs: Sendable, Encodable {
+    struct Fragment: Sendable, Encodable {
+        var name: String
+        var configuration: KernelConfiguration
+        var firmware: [Firmware]
+
+        func encode(to encoder: any Encoder) throws {
+            var container = encoder.container(keyedBy: Keys.self)
+            try container.encode(name, forKey: .name)
+            // Comments and order say nothing to a compiler.
+            try container.encode(configuration.text, forKey: .configuration)
+            try container.encode(firmware, forKey: .firmware)
+        }
+
+        private enum Keys: String, CodingKey { case name, configuration, firmware }
+    }
+
+    struct Firmware: Sendable, Encodable {
+        /// Below `/lib/firmware`.
+        var name: String
+        /// SHA-256; empty when this machine hasn't got the file, which matters only to who needs it.
+        var sha256: String
+    }
+
+    var base: Fragment
+    var fragments: [Fragment]
+
+    func configuration(of names: [String], recipe: String) throws(ImageError) -> KernelConfiguration {
+        var configuration = base.configuration
+        for fragment in fragments where names.contains(fragment.name) {
+            try configuration.add(fragment.configuration, path: "fragment \(fragment.name) of \(recipe)")
+        }
+        return configuration
+    }
 }

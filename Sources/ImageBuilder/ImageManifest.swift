@@ -22,6 +22,51 @@ public struct ImageManifest: Codable, Sendable, Equatable {
     public var modules: [ImageModule]
     /// Which drivers were found for each modalias asked for.
     public var modaliases: [ModaliasResolution]
+    /// What the kernel was built from; nil for a stock kernel.
+    public var lean: LeanBuild?
+    /// As the recipe says: RAM that a DD/OS on this image takes, and how much of it is the pool.
+    public var memoryMiB: Int?
+    public var poolMiB: Int?
+
+    public init(
+        formatVersion: Int, hash: String, recipe: String, kernelRelease: String, package: KernelPackage, commandLine: String,
+        vmlinux: ImageFile, initrd: ImageFile, serverStub: ImageFile, modules: [ImageModule], modaliases: [ModaliasResolution],
+        lean: LeanBuild? = nil, memoryMiB: Int? = nil, poolMiB: Int? = nil
+    ) {
+        self.formatVersion = formatVersion
+        self.hash = hash
+        self.recipe = recipe
+        self.kernelRelease = kernelRelease
+        self.package = package
+        self.commandLine = commandLine
+        self.vmlinux = vmlinux
+        self.initrd = initrd
+        self.serverStub = serverStub
+        self.modules = modules
+        self.modaliases = modaliases
+        self.lean = lean
+        self.memoryMiB = memoryMiB
+        self.poolMiB = poolMiB
+    }
+}
+
+/// How the kernel of a lean image came to be.
+public struct LeanBuild: Codable, Sendable, Equatable {
+    /// Names of the fragments beside the base.
+    public var fragments: [String]
+    /// The whole final configuration, beside the kernel in the cache as `config`.
+    public var configuration: ImageFile
+    /// What compiled it.
+    public var compiler: String
+    /// The kernel's key in the cache: images for other devices that need the same fragments have the same.
+    public var kernel: String
+
+    public init(fragments: [String], configuration: ImageFile, compiler: String, kernel: String) {
+        self.fragments = fragments
+        self.configuration = configuration
+        self.compiler = compiler
+        self.kernel = kernel
+    }
 }
 
 /// A concrete kernel package of a Debian archive.

@@ -12,6 +12,12 @@ public enum ImageProgress: Sendable, Equatable {
     case extracting(package: String)
     case unpackingKernel
     case selectingModules
+    /// Settling the configuration of a kernel that is built.
+    case configuring(options: Int)
+    /// `files` have been compiled so far. How many it will be is not known before.
+    case compiling(files: Int)
+    /// No fragment of a lean recipe covers the device, so a stock image is built.
+    case fallingBack(device: String, recipe: String)
     case packingInitrd(modules: Int)
     case done(hash: String)
 }
@@ -29,6 +35,9 @@ extension ImageProgress: CustomStringConvertible {
         case .extracting(let package): "extracting \(package)"
         case .unpackingKernel: "unpacking the kernel"
         case .selectingModules: "selecting modules"
+        case .configuring(let options): "configuring the kernel (\(options) options asked for)"
+        case .compiling(let files): "compiling the kernel (\(files) files)"
+        case .fallingBack(let device, let recipe): "no fragment covers \(device): using \(recipe) instead"
         case .packingInitrd(let modules): "packing the initramfs (\(modules) modules)"
         case .done(let hash): "image \(hash.prefix(12)) is ready"
         }

@@ -4,8 +4,9 @@ extension ImageRecipe {
     /// Reads a recipe. Every key is known, every value has its type, or it is an error with its place.
     init(untrustedYAML text: String, name: String, path: String) throws(ImageError) {
         let reader = try RecipeReader(text, path: path)
-        let known = ["kind", "description", "package", "version", "modules", "aliases", "commandLine"]
-        let fields = try reader.mapping(reader.root, keys: known, in: "a recipe")
+        let common = ["kind", "description", "package", "version", "memory", "pool", "commandLine"]
+        let fields = try reader.mapping(
+            reader.root, keys: common + ["modules", "aliases"] + LeanRecipe.keys, in: "a recipe")
         func required(_ key: String) throws(ImageError) -> Node {
             guard let node = fields[key] else { throw reader.error(reader.root, "“\(key)” is missing") }
             return node
@@ -15,6 +16,12 @@ extension ImageRecipe {
         guard let kind = Kind(rawValue: kindText) else {
             let kinds = Kind.allCases.map(\.rawValue).joined(separator: ", ")
             throw reader.error(kindNode, "“\(kindText)” is no kind of image; there is: \(kinds)")
+        }
+        let own = kind == .lean ? LeanRecipe.keys : ["modules", "aliases"]
+        for key in fields.keys.sorted() where !(common + own).contains(key) {
+            throw reader.error(
+                fields[key] ?? reader.root,
+                "“\(key)” is no key of a \(kind.rawValue) recipe; there is: \((common + own).joined(separator: ", "))")
         }
         let packageNode = try required("package")
         let package = try reader.text(packageNode, "package")
@@ -47,7 +54,9 @@ extension ImageRecipe {
         self.init(
             name: name, kind: kind,
             description: try fields["description"].map { node throws(ImageError) in try reader.text(node, "description") } ?? "",
-            package: package, version: version, modules: modules, aliases: aliases, commandLine: commandLine)
+            package: package, version: version, modules: modules, aliases: aliases, commandLine: commandLine,
+            memoryMiB: try reader.mebibytes(fields["memory"], "memory"), poolMiB: try reader.mebibytes(fields["pool"], "pool"),
+            lean: kind == .lean ? try LeanRecipe(fields, reader) : nil)
     }
 
     /// Debian policy, 5.6.1.
@@ -71,67 +80,5 @@ extension ImageRecipe {
 
     private static func isLowerAlphanumeric(_ byte: UInt8) -> Bool {
         (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
-    }
-}
-
-/// YAML nodes with their places.
-private struct RecipeReader {
-    var root: Node
-    var path: String
-
-    init(_ text: String, path: String) throws(ImageError) {
-        self.path = path
-        do {
-            guard let node = try Yams.compose(yaml: text) else {
-                throw ImageError.badRecipe(path: path, line: 1, column: 1, problem: "the recipe is empty")
-            }
-            root = node
-        } catch let error as ImageError {
-            throw error
-        } catch let error as YamlError {
-            throw Self.syntaxError(error, path)
-        } catch {
-            throw .badRecipe(path: path, line: 0, column: 0, problem: "it isn't YAML")
-        }
-    }
-
-    private static func syntaxError(_ error: YamlError, _ path: String) -> ImageError {
-        switch error {
-        case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _), .composer(_, let problem, let mark, _):
-            .badRecipe(path: path, line: mark.line, column: mark.column, problem: problem)
-        case .duplicatedKeysInMapping(let duplicates, let context):
-            .badRecipe(
-                path: path, line: context.mark.line, column: context.mark.column,
-                problem: "“\(duplicates.joined(separator: ", "))” is there twice")
-        default: .badRecipe(path: path, line: 0, column: 0, problem: "it isn't YAML")
-        }
-    }
-
-    func error(_ node: Node, _ problem: String) -> ImageError {
-        .badRecipe(path: path, line: node.mark?.line ?? 0, column: node.mark?.column ?? 0, problem: problem)
-    }
-
-    func mapping(_ node: Node, keys: [String], in place: String) throws(ImageError) -> [String: Node] {
-        guard let mapping = node.mapping else { throw error(node, "\(place) is a mapping of keys to values") }
-        var fields: [String: Node] = [:]
-        for (key, value) in mapping {
-            guard let name = key.string, keys.contains(name) else {
-                let found = key.string ?? "this"
-                throw error(key, "“\(found)” is no key of \(place); there is: \(keys.joined(separator: ", "))")
-            }
-            guard fields.updateValue(value, forKey: name) == nil else { throw error(key, "“\(name)” is there twice") }
-        }
-        return fields
-    }
-
-    func sequence(_ node: Node?, _ key: String) throws(ImageError) -> [Node] {
-        guard let node else { return [] }
-        guard let sequence = node.sequence else { throw error(node, "“\(key)” is a list") }
-        return Array(sequence)
-    }
-
-    func text(_ node: Node, _ key: String) throws(ImageError) -> String {
-        guard let text = node.scalar?.string else { throw error(node, "“\(key)” is text") }
-        return text
     }
 }

@@ -2,7 +2,10 @@
 public struct ImageRecipe: Sendable, Equatable, Codable {
     /// What kind of kernel: a distribution's binary one, or one built for the purpose.
     public enum Kind: String, Sendable, Codable, CaseIterable {
+        /// A distribution's binary kernel with the modules that the device needs.
         case stock
+        /// A kernel built from a distribution's source with nothing but what the device needs.
+        case lean
     }
 
     /// A device table that the package doesn't list, because its driver is built into the kernel.
@@ -32,4 +35,9 @@ public struct ImageRecipe: Sendable, Equatable, Codable {
     public var aliases: [Alias]
     /// Kernel command line.
     public var commandLine: String
+    /// RAM of a DD/OS on this image, in MiB, of which ``poolMiB`` are the pool, unless the DD/OS's configuration says otherwise.
+    public var memoryMiB: Int?
+    public var poolMiB: Int?
+    /// Of kind ``Kind/lean``, and only of that.
+    public var lean: LeanRecipe?
 }

@@ -21,6 +21,16 @@ struct Tools: Sendable {
         static let zstd = Program(name: "zstd", package: "zstd")
         static let gzip = Program(name: "gzip", package: "gzip")
         static let lz4 = Program(name: "lz4", package: "lz4")
+        static let tar = Program(name: "tar", package: "tar")
+        // To build a kernel.
+        static let nice = Program(name: "nice", package: "coreutils")
+        static let make = Program(name: "make", package: "make")
+        static let gcc = Program(name: "gcc", package: "gcc")
+        static let linker = Program(name: "ld", package: "binutils")
+        static let objcopy = Program(name: "objcopy", package: "binutils")
+        static let flex = Program(name: "flex", package: "flex")
+        static let bison = Program(name: "bison", package: "bison")
+        static let bc = Program(name: "bc", package: "bc")
     }
 
     struct Outcome: Sendable {
@@ -79,10 +89,15 @@ struct Tools: Sendable {
         try Self.check(program, status.isSuccess, "\(status)", errors, path)
     }
 
-    private func locate(_ program: Program) throws(ImageError) -> Executable {
+    /// - Throws: ``ImageError/programMissing(program:package:)``
+    func check(_ program: Program) throws(ImageError) { _ = try path(of: program) }
+
+    func locate(_ program: Program) throws(ImageError) -> Executable { .path(FilePath(try path(of: program))) }
+
+    func path(of program: Program) throws(ImageError) -> String {
         for directory in searchPath.split(separator: ":") {
             let path = "\(directory)/\(program.name)"
-            if access(path, X_OK) == 0 { return .path(FilePath(path)) }
+            if access(path, X_OK) == 0 { return path }
         }
         throw .programMissing(program: program.name, package: program.package)
     }
@@ -103,7 +118,7 @@ struct Tools: Sendable {
         throw .programFailed(program: program.name, status: status, detail: Self.lastLine(errors))
     }
 
-    private static func failure(_ program: Program, _ error: any Error) -> ImageError {
+    static func failure(_ program: Program, _ error: any Error) -> ImageError {
         if Task.isCancelled || error is CancellationError { return .cancelled }
         let detail = (error as? SubprocessError)?.description ?? "\(error)"
         return .programFailed(program: program.name, status: "not run", detail: detail)

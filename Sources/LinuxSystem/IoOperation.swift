@@ -103,11 +103,11 @@ public struct IoOperation {
     /// `preadv`. The vectors must stay until submission, the memory until completion.
     @inlinable
     public static func readVectors(
-        _ descriptor: Int32, _ vectors: UnsafePointer<iovec>, count: Int, at offset: UInt64?
+        _ descriptor: Int32, _ vectors: UnsafePointer<iovec>, count: Int, at offset: UInt64?, flags: UInt32 = 0
     ) -> IoOperation {
         unsafe IoOperation(
             IORING_OP_READV, descriptor, offset: offset ?? .max, address: address(vectors),
-            length: UInt32(truncatingIfNeeded: count))
+            length: UInt32(truncatingIfNeeded: count), flags: flags)
     }
 
     /// `pwritev`. The vectors must stay until submission, the memory until completion.

@@ -90,6 +90,8 @@ public struct FileStatus: Equatable, Sendable {
     public var mode: UInt32
     /// Major and minor number of a device node.
     public var device: UInt64
+    /// The file's number in its file system.
+    public var inode: UInt64
 
     private var kind: Int32 { Int32(truncatingIfNeeded: mode) & S_IFMT }
     public var isRegularFile: Bool { kind == S_IFREG }
@@ -101,6 +103,7 @@ public struct FileStatus: Equatable, Sendable {
         size = found.size
         mode = found.mode
         device = found.device
+        inode = found.inode
     }
 
     /// `stat(2)`, following links.

@@ -17,7 +17,7 @@ extension PCIError: CustomStringConvertible {
         case .unavailable(let reason): "PCI devices can't be read: \(reason)"
         case .noSuchDevice(let address): "there is no PCI device at \(address); `lspci -D` shows what there is"
         case .noIOMMU(let address):
-            "the PCI device \(address) is in no IOMMU group; switch the IOMMU on (firmware, and intel_iommu=on for Intel)"
+            "the PCI device \(address) is in no IOMMU group; switch the IOMMU on: `drover doctor` says how"
         case .unreadable(let path, let errno):
             "can't read \(path): \(strerror(errno).map { String(cString: $0) } ?? "error \(errno)")"
         }

@@ -22,6 +22,13 @@ struct Access: ~Copyable {
 
     var count: Int { Int(drover_pci_count(handle)) }
 
+    /// Read when the bus was listed: also of a function that has gone since. Nil for an impossible one.
+    func address(_ index: Int) throws(PCIError) -> PCIAddress? {
+        var raw = drover_pci_function()
+        guard drover_pci_address(handle, Int32(index), &raw) == 0 else { throw .unavailable(reason: "no function number \(index)") }
+        return PCIAddress(domain: raw.domain, bus: raw.bus, device: raw.device, function: raw.function)
+    }
+
     func function(_ index: Int) throws(PCIError) -> drover_pci_function {
         var function = drover_pci_function()
         var reason = [CChar](repeating: 0, count: 256)
@@ -53,19 +60,50 @@ func linkName(_ path: String) throws(PCIError) -> String? {
 
 /// A small file's first line; nil without a file.
 func firstLine(_ path: String) throws(PCIError) -> String? {
+    try wholeText(path).map { String($0.prefix { $0 != "\n" }) }
+}
+
+/// A small file's text; nil without a file.
+func wholeText(_ path: String) throws(PCIError) -> String? {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else {
         let code = errno
-        if code == ENOENT { return nil }
+        // ENODEV: the kernel has begun to remove it.
+        if code == ENOENT || code == ENODEV { return nil }
         throw .unreadable(path: path, errno: code)
     }
     defer { close(descriptor) }
-    var buffer = [UInt8](repeating: 0, count: 4096)
-    let length = buffer.withUnsafeMutableBytes { read(descriptor, $0.baseAddress!, $0.count) }
-    guard length >= 0 else { throw .unreadable(path: path, errno: errno) }
-    return String(decoding: buffer[..<length].prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
+    var text: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 16_384)
+    // An attribute of sysfs is one page; /proc's tables come in several reads, and end somewhere.
+    while text.count < 1 << 22 {
+        let length = buffer.withUnsafeMutableBytes { read(descriptor, $0.baseAddress!, $0.count) }
+        if length < 0 {
+            let code = errno
+            if code == EINTR { continue }
+            if code == ENODEV { return nil }
+            throw .unreadable(path: path, errno: code)
+        }
+        if length == 0 { break }
+        text += buffer[..<length]
+    }
+    return String(decoding: text, as: UTF8.self)
 }
 
 private func text(_ buffer: [CChar]) -> String {
     String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+}
+
+/// Names in a directory, sorted, without `.` and `..`; none if it can't be read.
+func directoryNames(_ path: String) -> [String] {
+    guard let directory = opendir(path) else { return [] }
+    defer { closedir(directory) }
+    var names: [String] = []
+    while let entry = readdir(directory) {
+        let name = withUnsafePointer(to: &entry.pointee.d_name) {
+            $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+        }
+        if name != ".", name != ".." { names.append(name) }
+    }
+    return names.sorted()
 }

@@ -10,12 +10,17 @@ public struct PCIInventory: Sendable {
         self.sysfsPath = sysfsPath
     }
 
-    /// Every function, by address.
+    /// Of a machine whose sysfs is below `root`.
+    public init(root: MachineRoot) {
+        sysfsPath = root.path(of: "sys/bus/pci")
+    }
+
+    /// Every function, by address. One that is unplugged meanwhile is left out.
     public func functions() throws(PCIError) -> [PCIFunction] {
         let access = try Access(sysfsPath: sysfsPath)
         var found: [PCIFunction] = []
         for index in 0..<access.count {
-            found.append(try describe(access.function(index), access))
+            if let function = try describe(index, access) { found.append(function) }
         }
         return found.sorted { $0.address < $1.address }
     }
@@ -36,14 +41,32 @@ public struct PCIInventory: Sendable {
         return (group, all.filter { $0.iommuGroup == group })
     }
 
-    private func describe(_ raw: drover_pci_function, _ access: borrowing Access) throws(PCIError) -> PCIFunction {
-        guard
-            let address = PCIAddress(domain: raw.domain, bus: raw.bus, device: raw.device, function: raw.function)
-        else { throw .unavailable(reason: "libpci reports a function at an impossible address") }
+    /// Nil for a function that was there when the bus was listed and is there no more.
+    func describe(_ index: Int, _ access: borrowing Access) throws(PCIError) -> PCIFunction? {
+        guard let address = try access.address(index) else {
+            throw .unavailable(reason: "libpci reports a function at an impossible address")
+        }
         let directory = "\(sysfsPath)/devices/\(address)"
+        do {
+            let function = try describe(address, access.function(index), access, directory)
+            // What could be read of one that went away meanwhile is not the truth about anything.
+            return isThere(directory) ? function : nil
+        } catch {
+            if !isThere(directory) { return nil }
+            throw error
+        }
+    }
+
+    private func isThere(_ directory: String) -> Bool { Glibc.access(directory + "/config", F_OK) == 0 }
+
+    private func describe(
+        _ address: PCIAddress, _ raw: drover_pci_function, _ access: borrowing Access, _ directory: String
+    ) throws(PCIError) -> PCIFunction {
         let computed = PCIFunction.modalias(
             vendor: raw.vendor, device: raw.device_id, subsystemVendor: raw.subsystem_vendor,
             subsystemDevice: raw.subsystem_device, classCode: raw.class_code)
+        let override = try firstLine("\(directory)/driver_override")
+        let node = try firstLine("\(directory)/numa_node").flatMap { Int($0) }
         return PCIFunction(
             address: address, vendor: raw.vendor, device: raw.device_id, subsystemVendor: raw.subsystem_vendor,
             subsystemDevice: raw.subsystem_device, classCode: raw.class_code, revision: raw.revision,
@@ -51,7 +74,30 @@ public struct PCIInventory: Sendable {
             deviceName: access.name { drover_pci_device_name($0, raw.vendor, raw.device_id, $1, $2) },
             className: access.name { drover_pci_class_name($0, raw.class_code, $1, $2) },
             driver: try linkName("\(directory)/driver"),
+            // The kernel shows a missing one as its printf does a null pointer.
+            driverOverride: override.flatMap { $0.isEmpty || $0 == "(null)" ? nil : $0 },
             modalias: try firstLine("\(directory)/modalias") ?? computed,
-            iommuGroup: try linkName("\(directory)/iommu_group").flatMap { Int($0) })
+            iommuGroup: try linkName("\(directory)/iommu_group").flatMap { Int($0) },
+            resetMethods: try resetMethods(directory),
+            bars: PCIBar.all(resource: try wholeText("\(directory)/resource") ?? ""),
+            numaNode: node.flatMap { $0 < 0 ? nil : $0 },
+            physicalFunction: try linkName("\(directory)/physfn").flatMap { PCIAddress($0) },
+            virtualFunctions: try virtualFunctions(directory),
+            isBootDisplay: try firstLine("\(directory)/boot_vga") == "1")
+    }
+
+    private func resetMethods(_ directory: String) throws(PCIError) -> [String] {
+        if let methods = try firstLine("\(directory)/reset_method") { return methods.split(separator: " ").map(String.init) }
+        // Before Linux 5.15 there is only a file that exists when some method does.
+        return access("\(directory)/reset", F_OK) == 0 ? ["default"] : []
+    }
+
+    private func virtualFunctions(_ directory: String) throws(PCIError) -> [PCIAddress] {
+        guard let enabled = try firstLine("\(directory)/sriov_numvfs").flatMap({ Int($0) }), enabled > 0 else { return [] }
+        var found: [PCIAddress] = []
+        for index in 0..<min(enabled, 65_536) {
+            if let address = try linkName("\(directory)/virtfn\(index)").flatMap({ PCIAddress($0) }) { found.append(address) }
+        }
+        return found
     }
 }

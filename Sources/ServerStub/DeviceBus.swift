@@ -44,6 +44,8 @@ struct DeviceBus: ~Copyable {
             return .nothing
         case .inject(let fault):
             return .inject(fault)
+        case .netControl(let device, _):
+            return .complain("control command for device " + decimal(Int(device)) + ", which is a disk")
         default:
             break
         }
@@ -106,14 +108,14 @@ struct DeviceBus: ~Copyable {
             try outbox.sharedMemory(device: device, token: token, index: region, length: 0, address: 0)
         case .eventAvail(let queue, _):
             guard queue < UInt32(devices[index].queues.count) else { return .complain("doorbell for a queue that is not there") }
-        case .getDevices, .ping, .pong, .inject:
+        case .getDevices, .ping, .pong, .inject, .netControl:
             break
         }
         return .nothing
     }
 
     /// "DROV", for want of an assigned number.
-    private static let vendor: UInt32 = 0x564F_5244
+    static let vendor: UInt32 = 0x564F_5244
 
     private func getConfig(
         _ index: Int, _ token: UInt16, _ offset: UInt32, _ length: UInt32, outbox: inout MessageOutbox

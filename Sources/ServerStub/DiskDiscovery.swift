@@ -7,6 +7,8 @@ public struct FoundDisk: Equatable, Sendable {
     public var name: String
     /// The device's own serial number; empty when it has none.
     public var serial: String
+    /// The kernel's drivers that it is reached through, the function's own first: "ahci, sd".
+    public var drivers: String
 
     public static func == (left: FoundDisk, right: FoundDisk) -> Bool { left.name.isSame(as: right.name) }
 }
@@ -33,7 +35,7 @@ public struct DiskDiscovery: Sendable {
             // Multipath NVMe shows each path as a disk of its own that cannot be opened.
             guard !attribute(path + "/hidden").isSame(as: "1") else { continue }
             guard belongs(path) else { continue }
-            found.append(FoundDisk(name: name, serial: serial(path)))
+            found.append(FoundDisk(name: name, serial: serial(path), drivers: drivers(path)))
         }
         found.sort { Self.isOrdered($0.name, $1.name) }
         return found
@@ -59,6 +61,24 @@ public struct DiskDiscovery: Sendable {
 
     private func isBelow(_ real: String) -> Bool {
         real.pieces(between: UInt8(ascii: "/")).contains { $0.isSame(as: device) }
+    }
+
+    /// The function's driver, then those of the devices between it and the disk.
+    private func drivers(_ path: String) -> String {
+        var list: [String] = []
+        func add(_ link: String) {
+            guard let driver = Self.resolve(link)?.pieces(between: UInt8(ascii: "/")).last else { return }
+            if !list.contains(where: { $0.isSame(as: driver) }) { list.append(driver) }
+        }
+        if !device.isEmpty { add(root + "/bus/pci/devices/" + device + "/driver") }
+        var place = ""
+        for piece in (Self.resolve(path) ?? "").pieces(between: UInt8(ascii: "/")) {
+            place += "/" + piece
+            add(place + "/driver")
+        }
+        var text = ""
+        for driver in list { text += text.isEmpty ? driver : ", " + driver }
+        return text
     }
 
     private func serial(_ path: String) -> String {

@@ -39,11 +39,19 @@ public enum GuestBoot {
             let now = discovery.scan()
             if !now.isEmpty, now == before { return now }
             // The second look is for controllers with several disks: the kernel adds them one by one.
-            let pause: UInt64 = now.isEmpty ? 20_000_000 : 100_000_000
-            if Clock.monotonic() + pause > deadline { return now }
+            let pause = now.isEmpty ? 5_000_000 : settlingTime(of: now)
+            if pause == 0 || Clock.monotonic() + pause > deadline { return now }
             before = now
             Clock.sleep(nanoseconds: pause)
         }
+    }
+
+    /// How long after the last disk another one may still appear, in nanoseconds.
+    private static func settlingTime(of disks: [FoundDisk]) -> UInt64 {
+        // A virtio-blk function is one disk.
+        if disks.allSatisfy({ $0.name.begins(with: "vd") }) { return 0 }
+        // NVMe's namespaces come at the pace of one command each; on a SCSI bus targets are waited for.
+        return disks.allSatisfy { $0.name.begins(with: "nvme") } ? 20_000_000 : 100_000_000
     }
 
     /// Connects to the client stub, again and again until the deadline: the vsock device may still be coming up.
@@ -67,6 +75,7 @@ public enum GuestBoot {
 
     /// All of PID 1's life.
     public static func run() -> Never {
+        var clock = BootClock()
         let failures = mountFileSystems()
         var log = StubLog(output: console(), sinceBoot: true)
         for failure in failures { log.line(failure) }
@@ -75,25 +84,33 @@ public enum GuestBoot {
         let modules = ModuleList(text("/etc/drover/modules"))
         let loaded = modules.load(log: &log)
         log.line("modules: " + decimal(loaded) + " of " + decimal(modules.entries.count))
-        serve(options, log: log)
+        clock.modulesLoaded()
+        if options.isNetwork {
+            serveNetwork(options, clock, log: log)
+        } else {
+            serve(options, clock, log: log)
+        }
         die()
     }
 
     /// From finding the disks to the end of the connection; what went wrong is on the console.
-    private static func serve(_ options: KernelCommandLine, log: consuming StubLog) {
+    private static func serve(_ options: KernelCommandLine, _ clock: BootClock, log: consuming StubLog) {
+        var clock = clock
         let deadline = Clock.monotonic() + UInt64(options.waitSeconds) * 1_000_000_000
         var disks = DiskQueue()
         for disk in waitForDisks(DiskDiscovery(device: options.device), until: deadline) {
             open(disk, until: deadline, into: &disks, log: &log)
         }
         if disks.count == 0 { log.line("no disk appeared below " + options.device) }
+        clock.devicesFound()
         var doing = "pool"
         do throws(SystemError) {
             let pool = try ServerPool.guest()
             log.line("pool: " + decimal(pool.byteCount >> 20) + " MiB in " + decimal(pool.extents.count) + " extents")
             doing = "connection to the client stub"
             let socket = try connect(port: options.port, until: deadline)
-            log.line("connected")
+            clock.connected()
+            log.line(clock.text)
             doing = "serving"
             let settings = StubServer.Options(pollCap: UInt64(options.pollMicroseconds ?? defaultPoll()) * 1000)
             // The log moves into the server; what is said after that goes to the console alone.
@@ -131,7 +148,8 @@ public enum GuestBoot {
                 let limits = opened.description.limits
                 log.line(
                     "disk " + decimal(disks.count) + ": " + disk.name + ", " + decimal(Int(limits.size >> 20)) + " MiB, blocks of "
-                        + decimal(Int(limits.logicalBlockSize)) + (limits.isReadOnly ? ", read-only" : ""))
+                        + decimal(Int(limits.logicalBlockSize)) + (limits.isReadOnly ? ", read-only" : "")
+                        + (disk.drivers.isEmpty ? "" : "; driven by " + disk.drivers))
                 if disks.count < VirtioMessageLimits.devices { disks.append(opened) }
                 return
             } catch {
@@ -145,7 +163,7 @@ public enum GuestBoot {
         }
     }
 
-    private static func text(_ end: StubServer.End) -> String {
+    static func text(_ end: StubServer.End) -> String {
         switch end {
         case .closed: "the client stub closed the connection"
         case .failed(let code): SystemError(code: code, call: "recv").description

@@ -9,10 +9,14 @@ public struct NativeOptions: Equatable, Sendable {
     public var queueCount = 4
     public var poolMegabytes = 64
     public var pollMicroseconds = 50
+    /// The network interface whose slow path is to be measured, instead of serving; empty: none.
+    public var measuredInterface = ""
+    public var times = 20
 
     public static let usage = """
         usage: drover-server-stub --socket PATH --file DISK [--file DISK …]
                                   [--read-only] [--buffered] [--queues N] [--pool MIB] [--poll MICROSECONDS]
+               drover-server-stub --measure-control INTERFACE [--times N]
 
         Serves files or block devices to the client stub that listens on PATH, over virtio-msg and a memfd.
         As process 1 of a machine it does what a DD/OS needs instead.
@@ -22,6 +26,10 @@ public struct NativeOptions: Equatable, Sendable {
           --queues N    virtqueues of each disk, 1 to 64 (default 4)
           --pool MIB    shared memory, 2 to 65536 (default 64)
           --poll US     longest poll before sleeping, in microseconds, 0 to 1000000 (default 50)
+          --measure-control INTERFACE
+                        do to this network card what a client stub's control requests ask for, and print nanoseconds;
+                        changes its ring, its coalescing and its MTU
+          --times N     each of it so many times, 1 to 10000 (default 20)
 
         """
 
@@ -62,10 +70,15 @@ public struct NativeOptions: Equatable, Sendable {
                 poolMegabytes = try number(argument, 2...65536)
             } else if argument.isSame(as: "--poll") {
                 pollMicroseconds = try number(argument, 0...1_000_000)
+            } else if argument.isSame(as: "--measure-control") {
+                measuredInterface = try value(argument)
+            } else if argument.isSame(as: "--times") {
+                times = try number(argument, 1...10_000)
             } else {
                 throw Problem(text: "unknown argument " + argument)
             }
         }
+        if !measuredInterface.isEmpty { return }
         if socket.isEmpty { throw Problem(text: "--socket is missing") }
         if files.isEmpty { throw Problem(text: "--file is missing") }
         if files.count > 64 { throw Problem(text: "at most 64 disks") }

@@ -15,6 +15,7 @@ public enum NativeServer {
             say("drover-server-stub: " + error.text + "\n" + NativeOptions.usage)
             return 64
         }
+        if !options.measuredInterface.isEmpty { return ControlCost.run(nic: options.measuredInterface, times: options.times) }
         ProcessControl.ignoreBrokenPipes()
         var what = options.socket
         do throws(SystemError) {
@@ -26,7 +27,7 @@ public enum NativeServer {
                 what = path
                 disks.append(
                     try ServedDisk(
-                        path: path, name: path.lastComponent, serial: path.lastComponent,
+                        path: path, name: path.lastComponent, serial: "",
                         options: .init(isReadOnly: options.isReadOnly, isBuffered: options.isBuffered)))
             }
             what = "serving"

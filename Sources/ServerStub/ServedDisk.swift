@@ -97,8 +97,10 @@ public struct ServedDisk: ~Copyable {
             limits = BlockDeviceLimits(size: status.size & ~511, logicalBlockSize: 512, physicalBlockSize: 4096)
         }
         limits.isReadOnly = limits.isReadOnly || isReadOnly
+        // Without a number of its own a file is known by its inode: one that took its place is another disk.
+        let known = !serial.isEmpty ? serial : status.isBlockDevice ? name : "inode " + decimal(Int(clamping: status.inode))
         description = DiskDescription(
-            name: name, serial: serial.isEmpty ? name : serial, limits: limits, isBlockDevice: status.isBlockDevice,
+            name: name, serial: known, limits: limits, isBlockDevice: status.isBlockDevice,
             canDiscard: !limits.isReadOnly && (!status.isBlockDevice || maximumDiscard > 0), maximumDiscard: maximumDiscard,
             hasFastZeroes: hasFastZeroes)
         self.isBuffered = isBuffered

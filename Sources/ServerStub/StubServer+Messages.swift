@@ -61,7 +61,9 @@ extension StubServer {
     /// Sends what the outbox holds, unless a send is under way.
     mutating func startSending() {
         while outbox.freeBytes > VirtioMessageLimits.maximumMessageSize, let line = log.takeUnsent() {
-            do throws(MessageError) { try outbox.log(Array(line.utf8).span) } catch { break }
+            // Named, not a temporary: Embedded Swift freed such a one before its span was read.
+            let bytes = Array(line.utf8)
+            do throws(MessageError) { try outbox.log(bytes.span) } catch { break }
         }
         guard !isSending, !outbox.isEmpty, end == nil else { return }
         do throws(SystemError) {

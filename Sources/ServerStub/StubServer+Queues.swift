@@ -17,11 +17,15 @@ extension StubServer {
 
     /// Fewer, and the driver works on them one by one; more, and it has nothing to do meanwhile.
     private static var publishedTogether: Int { 8 }
+    /// Copying so many bytes keeps the driver busy for longer than waking it takes: what is left here overlaps with that.
+    private static var bytesAtOnce: UInt64 { 512 << 10 }
 
     private mutating func takeRequests(_ device: Int, _ queue: Int) throws(SystemError) -> Bool {
         guard bus.devices[device].queues[queue].canTake else { return false }
         let isBuffered = bus.devices[device].disk.isBuffered
         var taken = 0
+        var together = 0
+        var bytes: UInt64 = 0
         // One round of the queue at most, then the messages have their turn: a driver that never stops must not starve PING.
         while taken < Int(ServedQueue.maximumSize), !requests.isFull, bus.devices[device].queues[queue].canTake {
             do throws(VirtqueueError) {
@@ -32,8 +36,23 @@ extension StubServer {
             }
             taken += 1
             try begin(device, queue)
+            if hasBlocked {
+                // What took this thread's time is shown at once, and then the messages have their turn.
+                hasBlocked = false
+                break
+            }
+            guard isBuffered else { continue }
             // Done on the spot: the driver can go on with the first while the next are served.
-            if isBuffered, taken % Self.publishedTogether == 0 { publish(device, queue) }
+            bytes += chain.readableBytes + chain.writableBytes
+            if bytes >= Self.bytesAtOnce {
+                givesTurn = true
+                break
+            }
+            together += 1
+            if together >= Self.publishedTogether {
+                publish(device, queue)
+                together = 0
+            }
         }
         guard taken > 0 else { return false }
         // This side is awake, and looks again before it sleeps.

@@ -24,7 +24,8 @@ extension StubServer {
         case .refuse(let reason):
             complete(request, reason)
         case .identify:
-            complete(request, identify(description, &request) ? .ok : .ioError)
+            let isDone = identify(description, &request)
+            complete(request, isDone ? .ok : .ioError)
         case .read(let offset, let length), .write(let offset, let length):
             request.offset = offset
             request.remaining = length
@@ -195,6 +196,7 @@ extension StubServer {
     /// Discards with the ioctl, for devices that cannot zero what they give up. io_uring has no such operation before kernel 6.12,
     /// so this thread waits for it; the configuration space keeps such discards short.
     private mutating func finishDiscard(_ request: BlockRequest) {
+        hasBlocked = true
         do throws(SystemError) {
             try bus.devices[request.device].disk.descriptor.discardBlocks(offset: request.offset, length: request.remaining)
             complete(request, .ok)

@@ -44,6 +44,10 @@ public struct StubServer: ~Copyable {
     var log: StubLog
     var isReceiving = false
     var isSending = false
+    /// A request was waited for on this thread.
+    var hasBlocked = false
+    /// The driver has much to copy: it may be waiting for this processor.
+    var givesTurn = false
     /// The pool is registered with the ring, so that the kernel need not look up its pages for each request.
     let hasFixedBuffers: Bool
     private var poll: AdaptivePoll
@@ -125,7 +129,11 @@ public struct StubServer: ~Copyable {
         }
         if worked {
             // A receive that was only armed again can wait for the next system call; a doorbell or a disk's work cannot.
-            if isSending || requests.inFlight > 0 { try ring.submit() }
+            if isSending || requests.inFlight > 0 || ring.hasCompletions { try ring.submit() }
+            if givesTurn {
+                givesTurn = false
+                Clock.yield()
+            }
         } else if canWait, !pollForWork() {
             try sleep()
         } else {

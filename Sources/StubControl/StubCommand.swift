@@ -24,6 +24,8 @@ public struct StubCommand: Codable, Sendable, Equatable {
         case inject(StubFault)
         /// Quarantine with `onQuarantine: fail`: answer every held and every new request with an I/O error.
         case fail(reason: String)
+        /// The slow path of a network DD/OS.
+        case interface(StubInterfaceRequest)
         /// Let clients' requests finish or fail, close the front ends, exit with status 0.
         case shutdown
     }
@@ -48,12 +50,18 @@ public enum StubReply: Codable, Sendable, Equatable {
     case done
     case status(StubStatus)
     case refused(String)
+    case interface(StubInterface)
+    case statistics([StubStatistic])
 }
 
 /// Something that happened in a client stub. Sent to every connected supervisor, in order.
 public enum StubEvent: Codable, Sendable, Equatable {
     /// Disks are offered; requests flow. `replayed` requests of the last life were put on the new queue.
     case sessionReady(generation: UInt64, disks: [StubDisk], replayed: Int)
+    /// The interface carries packets (network DD/OSs).
+    case interfaceReady(generation: UInt64, StubInterface)
+    /// Something of the interface changed in the guest: its carrier, mostly.
+    case interfaceChanged(StubInterface)
     /// The session ended without the supervisor asking for it. The DD/OS has to be replaced.
     case sessionLost(generation: UInt64, cause: SessionLossCause, reason: String)
     /// The guest's server stub said this (a driver it could not load, a disk it left out).
@@ -120,6 +128,10 @@ public struct StubStatus: Codable, Sendable, Equatable {
     public var clients: Int = 0
     /// Longest time between two completions while requests were waiting, in seconds, of the last recovery.
     public var lastRecoveryGap: Double = 0
+    /// Of a network DD/OS; nil before its first session.
+    public var interface: StubInterface?
+    /// Of a network DD/OS.
+    public var packets: StubInterfaceCounters?
 
     public init(pid: Int32, state: State, generation: UInt64) {
         self.pid = pid

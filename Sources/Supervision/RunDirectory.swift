@@ -6,7 +6,8 @@ import Glibc
 /// ```
 ///  drover.sock          the API                 nbd/NAME.sock     front ends
 ///  droverd.lock         flock: one supervisor   libvirt/          libvirt's own
-///  events.jsonl         the event log           ddos/NAME/        vsock.sock control.sock console.log stub.log state.json
+///  events.jsonl         the event log           devices/          PCI devices taken from the host
+///                                               ddos/NAME/        vsock.sock control.sock console.log stub.log state.json
 /// ```
 public struct RunDirectory: Sendable, Equatable {
     public let path: String
@@ -18,6 +19,8 @@ public struct RunDirectory: Sendable, Equatable {
     public var apiSocket: String { path + "/drover.sock" }
     public var lock: String { path + "/droverd.lock" }
     public var events: String { path + "/events.jsonl" }
+    /// What was taken from the host, and from whom.
+    public var devices: String { path + "/devices" }
     public var libvirtRoot: String { path + "/libvirt" }
 
     public func ddos(_ name: String) -> String { "\(path)/ddos/\(name)" }

@@ -163,6 +163,7 @@ final class StubConnection: Sendable {
         case .close: "close"
         case .inject(let fault): "inject \(fault.rawValue)"
         case .fail: "fail"
+        case .interface: "interface"
         case .shutdown: "shutdown"
         }
     }

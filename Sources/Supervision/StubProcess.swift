@@ -1,6 +1,7 @@
 import Accounting
 import Foundation
 import Glibc
+import LinuxSystem
 
 /// A client stub's process: started so that it outlives `droverd`, ended for certain.
 enum StubProcess {
@@ -53,6 +54,16 @@ enum StubProcess {
     static func kill(_ process: ProcessIdentity) async {
         if process.isRunning { Glibc.kill(process.pid, SIGKILL) }
         _ = await waitUntilGone(process, seconds: 5)
+    }
+
+    /// Whether anybody listens on this Unix socket.
+    static func isServed(_ path: String) -> Bool {
+        do {
+            _ = try UnixSocket.connect(path: path)
+            return true
+        } catch {
+            return false
+        }
     }
 
     /// The last line that says something, for an error message.

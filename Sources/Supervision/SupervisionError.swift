@@ -8,16 +8,20 @@ public enum SupervisionError: Error, Sendable, Equatable {
     case fileSystem(operation: String, path: String, errno: Int32)
     /// A socket's path would exceed what the kernel takes.
     case socketPathTooLong(path: String, limit: Int)
-    /// One of Drover's own programs is not installed.
-    case programMissing(program: String, searched: [String])
     case spawnFailed(program: String, errno: Int32)
     /// The stub ended while it should start. `log`: its last words.
     case stubEnded(name: String, log: String)
     case stubSilent(name: String, operation: String, seconds: Double)
     case stubRefused(name: String, operation: String, reason: String)
     case stubDisconnected(name: String)
+    /// Another program listens on a front end's socket.
+    case socketInUse(name: String, path: String)
     case backingFileMissing(name: String, path: String)
     case deviceUnavailable(name: String, reason: String)
+    /// KVM was asked for, and stock kernels do not run under this machine's.
+    case acceleratorUnavailable(reason: String)
+    /// The kernel does not come back from taking or giving back.
+    case deviceStuck(reason: String)
 }
 
 extension SupervisionError: CustomStringConvertible {
@@ -29,8 +33,6 @@ extension SupervisionError: CustomStringConvertible {
             "cannot \(operation) \(path): \(errorText(code))\(Self.advice(code))"
         case .socketPathTooLong(let path, let limit):
             "the socket path \(path) has \(path.utf8.count) bytes and the kernel takes \(limit); choose a shorter --run-dir or name"
-        case .programMissing(let program, let searched):
-            "\(program) is not installed (looked in \(searched.joined(separator: ", "))); build it with `make`, or set DROVER_LIBEXEC"
         case .spawnFailed(let program, let code):
             "cannot run \(program): \(errorText(code))"
         case .stubEnded(let name, let log):
@@ -41,10 +43,15 @@ extension SupervisionError: CustomStringConvertible {
             "the client stub of \(name) refused '\(operation)': \(reason)"
         case .stubDisconnected(let name):
             "the client stub of \(name) is not connected"
+        case .socketInUse(let name, let path):
+            "the socket \(path) of \(name) is in use by another program; stop that one (`fuser \(path)` finds it), or name another socket in 'frontends'"
         case .backingFileMissing(let name, let path):
             "the disk file \(path) of \(name) does not exist; create it, or give 'size' in its 'backing' and it will be created"
+        case .acceleratorUnavailable(let reason):
+            "KVM cannot be used here: \(reason); use --accelerator tcg, or auto, which is the default"
         case .deviceUnavailable(let name, let reason):
             "the device of \(name) cannot be used: \(reason)"
+        case .deviceStuck(let reason): reason
         }
     }
 

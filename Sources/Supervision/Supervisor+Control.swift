@@ -49,6 +49,14 @@ extension Supervisor: ControlService {
         try await runner(name).inject(fault)
     }
 
+    public func interface(_ name: String) async throws(ControlError) -> InterfaceDetail {
+        try await runner(name).interfaceDetail()
+    }
+
+    public func change(_ name: String, _ change: InterfaceChange) async throws(ControlError) -> InterfaceDetail {
+        try await runner(name).change(change)
+    }
+
     public func events(from: UInt64, follow: Bool) async throws(ControlError) -> AsyncThrowingStream<Event, any Error> {
         log.events(from: from, follow: follow)
     }

@@ -4,7 +4,9 @@ public import DroverConfiguration
 import Foundation
 import Hypervisor
 import ImageBuilder
+import Installation
 import LinuxSystem
+import PCIInventory
 public import Logging
 public import ServiceLifecycle
 
@@ -21,6 +23,7 @@ public actor Supervisor: Service {
     let hypervisor: Hypervisor
     let runners: [DDOSRunner]
     let surroundings: Surroundings
+    let passthrough: PassthroughDevices
     private let lock: SupervisorLock
     private let logger: Logger
 
@@ -40,21 +43,26 @@ public actor Supervisor: Service {
         // QEMU is an orphan of libvirt's; it has to become our child to be reaped at once.
         try ProcessControl.becomeChildSubreaper()
         ProcessControl.ignoreBrokenPipes()
-        let clientStub = try Programs.find("drover-client-stub")
-        let serverStub = try Programs.guestServerStub()
+        let clientStub = try Installation.program("drover-client-stub")
+        let serverStub = try Installation.serverStub()
 
         log = EventLog(path: directory.events, logger: logger)
         if let accelerator = options.accelerator {
+            // QEMU would hang for a minute with some of these, and say nothing that helps.
+            if accelerator == .kvm, let objection = Accelerator.choose().objection {
+                throw SupervisionError.acceleratorUnavailable(reason: objection)
+            }
             acceleratorChoice = AcceleratorChoice(accelerator: accelerator, reason: "chosen with --accelerator")
         } else {
             acceleratorChoice = Accelerator.choose()
         }
         hypervisor = try await Hypervisor.open(
             uri: options.libvirtURI, root: directory.libvirtRoot, cacheDirectory: options.cacheDirectory, logger: logger)
+        passthrough = PassthroughDevices(run: directory, forced: Set(options.forcedDevices.compactMap { PCIAddress($0) }))
         let preparation = ImagePreparation(
             builder: ImageBuilder(cacheDirectory: options.cacheDirectory, recipesDirectory: options.recipesDirectory),
             serverStub: serverStub,
-            runDirectory: options.runDirectory, cacheDirectory: options.cacheDirectory)
+            runDirectory: options.runDirectory, cacheDirectory: options.cacheDirectory, passthrough: passthrough)
         let surroundings = Surroundings(
             run: directory, cacheDirectory: options.cacheDirectory,
             spawnStub: { arguments, log throws(SupervisionError) in try StubProcess.spawn(clientStub, arguments, log: log) },
@@ -80,7 +88,10 @@ public actor Supervisor: Service {
                 await runners.first { $0.name == event.machine }?.heard(event)
             }
         }
+        let logs = directory.logs(of: runners.map(\.name))
+        let keeper = Task { await LogLimits().keep(logs) }
         await endOrphans(running)
+        await settleDevices(running)
         await withTaskGroup { group in
             for runner in runners { group.addTask { await runner.begin(running: running) } }
         }
@@ -97,6 +108,7 @@ public actor Supervisor: Service {
             .supervisorStopped,
             isDown ? "droverd ends; every DD/OS is stopped" : "droverd ends; the DD/OSs go on, and a new droverd will adopt them")
         log.finish()
+        keeper.cancel()
         listener.cancel()
         await hypervisor.close()
     }
@@ -115,6 +127,18 @@ public actor Supervisor: Service {
                 log.append(.warning, "no longer configured, and cannot be stopped: \(error)", ddos: name)
             }
         }
+    }
+
+    /// Before anything starts: no device is left between two drivers, or with a DD/OS that does not run.
+    private func settleDevices(_ running: [RunningMachine]) async {
+        var users: [PCIAddress: String] = [:]
+        for runner in runners {
+            guard case .pci(let text) = runner.configuration.device, let address = PCIAddress(text) else { continue }
+            let intent = StateFile.load(directory.state(runner.name))?.record.intent
+            let uses = intent.map { $0 != .stopped } ?? runner.configuration.autostart
+            if uses || running.contains(where: { $0.name == runner.name }) { users[address] = runner.name }
+        }
+        await passthrough.settle(users: users, log: log)
     }
 
     func reading() async -> Reading {

@@ -11,19 +11,33 @@ protocol VirtualMachines: Sendable {
     func destroy(_ name: String, deadline: Duration) async throws(HypervisorError)
     func running() async throws(HypervisorError) -> [RunningMachine]
     func injectNMI(_ name: String) async throws(HypervisorError)
+    /// After a panic: lets the guest print why.
+    func finishPanic(_ name: String, consoleLog: String) async
 }
 
-extension Hypervisor: VirtualMachines {}
+extension Hypervisor: VirtualMachines {
+    func finishPanic(_ name: String, consoleLog: String) async {
+        await finishPanic(name, consoleLog: consoleLog, limit: .milliseconds(600))
+    }
+}
 
 /// What one start of a VM needs of the image builder and the host's disks and devices.
 struct PreparedDevice: Sendable, Equatable {
     var image: BuiltImage
     var binding: MachineBinding
+    /// What was done to have the device; nil when there was nothing to do.
+    var taken: String?
 }
 
 /// Makes an image and a device ready. `ImagePreparation` is the real one.
 protocol DevicePreparation: Sendable {
     func prepare(_ configuration: DDOSConfiguration, progress: @escaping @Sendable (String) -> Void) async throws -> PreparedDevice
+    /// Of a DD/OS that is stopped for good: its VM is gone. Returns what was done, in words.
+    func giveBack(_ configuration: DDOSConfiguration) async throws -> String?
+}
+
+extension DevicePreparation {
+    func giveBack(_ configuration: DDOSConfiguration) async throws -> String? { nil }
 }
 
 /// Everything around a runner.

@@ -46,6 +46,10 @@ public struct BackendConnection<Device: VhostUserDevice & ~Copyable>: ~Copyable 
 
     private var offered: UInt64 { device.features | CommonFeature.offered }
 
+    private var offeredProtocol: UInt64 {
+        device.configuration.isEmpty ? ProtocolFeature.offered & ~ProtocolFeature.configuration : ProtocolFeature.offered
+    }
+
     // MARK: messages
 
     /// Reads and answers what is there. A front end that sends more than 4096 messages in one go is flooding.
@@ -135,6 +139,7 @@ public struct BackendConnection<Device: VhostUserDevice & ~Copyable>: ~Copyable 
         case .setMemoryTable(let regions):
             guard descriptors != nil else { throw .unexpected(request: header.request) }
             let table = try MemoryTable(regions, &descriptors!)
+            for queue in 0..<rings.count where rings.rings[queue].isStarted { device.ringStops(queue, &rings) }
             try rings.move(to: table, features: ringFeatures)
             device.memoryMapped()
         case .setRingSize(let queue, let size):
@@ -153,6 +158,7 @@ public struct BackendConnection<Device: VhostUserDevice & ~Copyable>: ~Copyable 
         case .getRingBase(let queue):
             let index = try known(queue)
             let wasRunning = rings.rings[index].isStarted
+            if wasRunning { device.ringStops(index, &rings) }
             let base = rings.rings[index].stop()
             device.kickChanged(index)
             if wasRunning { device.ringStopped(index) }
@@ -170,12 +176,12 @@ public struct BackendConnection<Device: VhostUserDevice & ~Copyable>: ~Copyable 
         case .setRingError(let queue, _):
             rings.rings[try known(queue)].error = descriptors?.takeFirst()
         case .getProtocolFeatures:
-            return try reply(header, ProtocolFeature.offered)
+            return try reply(header, offeredProtocol)
         case .setProtocolFeatures(let features):
-            guard features & ~ProtocolFeature.offered == 0 else { throw .featuresNotOffered(features & ~ProtocolFeature.offered) }
+            guard features & ~offeredProtocol == 0 else { throw .featuresNotOffered(features & ~offeredProtocol) }
             protocolFeatures = features
         case .getQueueCount:
-            return try reply(header, UInt64(Device.queueCount))
+            return try reply(header, UInt64(device.queuesOffered))
         case .setRingEnable(let queue, let on):
             rings.rings[try known(queue)].isEnabled = on
             // What came while it was disabled has had its kick already.

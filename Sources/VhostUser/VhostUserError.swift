@@ -41,6 +41,8 @@ public enum VhostUserError: Error, Equatable, Sendable {
     case virtqueue(queue: Int, VirtqueueError)
     /// The driver sent a bad packet.
     case packet(VsockViolation)
+    /// A buffer in a queue of a kind that must not be there.
+    case bufferInvalid(queue: Int, BufferFault)
 
     // MARK: what the guest told the owner
     /// A pool extent that is empty, not page aligned, in no region, or overlaps another.
@@ -70,6 +72,13 @@ public enum VhostUserError: Error, Equatable, Sendable {
         case pastEndOfFile = "runs past the end of its file"
         case notSealed = "is backed by a file that could be shrunk (F_SEAL_SHRINK is not set)"
     }
+}
+
+/// What is wrong with a buffer that the driver put on a queue.
+public enum BufferFault: String, Sendable {
+    case writable = "a buffer to send from is writable"
+    case readable = "a buffer to receive into is readable"
+    case tooSmall = "a buffer to receive into has no room for a packet's header"
 }
 
 /// What a guest's vsock packet must not be (virtio 1.2, 5.10.6).
@@ -115,6 +124,7 @@ extension VhostUserError: CustomStringConvertible {
         case .ringOutsideMemory(let queue): "queue \(queue) lies outside guest memory"
         case .flooded: "the VMM floods the vhost-user connection"
         case .virtqueue(let queue, let error): "queue \(queue): \(error.description)"
+        case .bufferInvalid(let queue, let fault): "queue \(queue): \(fault.rawValue)"
         case .packet(let violation): "vsock: \(violation.description)"
         case .extentInvalid(let extent):
             "pool extent at 0x\(String(extent.address, radix: 16)) of \(extent.length) bytes cannot be mapped"

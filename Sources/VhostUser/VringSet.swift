@@ -26,6 +26,9 @@ public struct VringSet: ~Copyable {
         rings[queue].isEnabled && rings[queue].isStarted
     }
 
+    /// Descriptors in the queue; 0 while it is stopped.
+    public func size(_ queue: Int) -> Int { rings[queue].queueSize }
+
     /// Takes the next chain of the driver's. False: none there, or not running.
     public mutating func pop(_ queue: Int, into chain: inout DescriptorChain) throws(VhostUserError) -> Bool {
         guard rings[queue].isEnabled, rings[queue].isStarted, let table else { return false }

@@ -12,6 +12,8 @@ public enum DeviceMessage: Equatable, Sendable {
     case log(text: MessageData)
     /// Name of the disk, not checked to be UTF-8.
     case diskName(number: UInt16, name: MessageData)
+    /// The answer to NET_CONTROL: ack and result.
+    case netControl(device: UInt16, answer: MessageData)
 
     case deviceInfo(DeviceInfo)
     case deviceFeatures(FeatureBlocks)
@@ -67,7 +69,7 @@ public enum DeviceMessage: Equatable, Sendable {
         case (BusMessageID.pool, false):
             guard payload >= PoolDescription.headerBytes else { throw header.wrongSize() }
             let (flags, count) = (bytes.u32(at: 16), bytes.u32(at: 20))
-            guard bytes.u32(at: 8) == VirtioMessageLimits.poolVersion, flags & ~1 == 0, count > 0,
+            guard bytes.u32(at: 8) == VirtioMessageLimits.poolVersion, flags & ~1 == 0,
                 count <= UInt32(PoolDescription.maximumExtents)
             else { throw header.invalid() }
             guard payload == PoolDescription.headerBytes + Int(count) * PoolDescription.extentBytes else {
@@ -80,6 +82,9 @@ public enum DeviceMessage: Equatable, Sendable {
         case (BusMessageID.diskName, false):
             guard payload >= 2, payload - 2 <= VirtioMessageLimits.nameBytes else { throw header.wrongSize() }
             return .diskName(number: bytes.u16(at: 8), name: MessageData(offset: 10, count: payload - 2))
+        case (BusMessageID.netControl, true):
+            guard payload >= 3 else { throw header.wrongSize() }
+            return .netControl(device: bytes.u16(at: 8), answer: MessageData(offset: 10, count: payload - 2))
         default:
             throw header.unknown()
         }

@@ -5,6 +5,8 @@ public enum DriverMessage: Equatable, Sendable {
     /// The answer to the device side's PING.
     case pong(UInt32)
     case inject(InjectedFault)
+    /// NET_CONTROL: class, command and data of a control queue's command, for the device of that number.
+    case netControl(device: UInt16, command: MessageData)
 
     case getDeviceInfo
     /// Which blocks are asked for; no bits.
@@ -40,6 +42,9 @@ public enum DriverMessage: Equatable, Sendable {
             guard header.payloadSize == 4 else { throw header.wrongSize() }
             guard let fault = InjectedFault(rawValue: bytes.u32(at: 8)) else { throw header.invalid() }
             return .inject(fault)
+        case (BusMessageID.netControl, false):
+            guard header.payloadSize >= 4 else { throw header.wrongSize() }
+            return .netControl(device: bytes.u16(at: 8), command: MessageData(offset: 10, count: header.payloadSize - 2))
         default:
             throw header.unknown()
         }

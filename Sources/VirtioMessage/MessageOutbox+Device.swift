@@ -49,6 +49,13 @@ extension MessageOutbox {
         for index in 0..<count { put8(name[index]) }
     }
 
+    /// The answer to NET_CONTROL: ack and result.
+    public mutating func netControlAnswer(device: UInt16, token: UInt16, answer: Span<UInt8>) throws(MessageError) {
+        try begin(isResponse: true, isBus: true, BusMessageID.netControl, token: token, payload: 2 + answer.count)
+        put16(device)
+        put(answer)
+    }
+
     public mutating func deviceInfo(device: UInt16, token: UInt16, _ info: DeviceInfo) throws(MessageError) {
         try begin(isResponse: true, TransportMessageID.getDeviceInfo, device: device, token: token, payload: 24)
         put32(info.deviceID)
@@ -146,6 +153,18 @@ extension MessageOutbox {
         put32(generation)
         put32(0)
         put32(0)
+    }
+
+    /// EVENT_CONFIG with the whole configuration space, so that the driver need not ask.
+    public mutating func eventConfig(
+        device: UInt16, status: DeviceStatus, generation: UInt32, data: Span<UInt8>
+    ) throws(MessageError) {
+        try begin(TransportMessageID.eventConfig, device: device, payload: 16 + data.count)
+        put32(status.rawValue)
+        put32(generation)
+        put32(0)
+        put32(UInt32(data.count))
+        put(data)
     }
 
     /// EVENT_USED: the doorbell of the device side.

@@ -30,6 +30,15 @@ extension MessageOutbox {
         put32(fault.rawValue)
     }
 
+    /// NET_CONTROL: class, command and data of a control queue's command.
+    public mutating func netControl(device: UInt16, command: Span<UInt8>) throws(MessageError) -> UInt16 {
+        let token = nextToken()
+        try begin(isBus: true, BusMessageID.netControl, token: token, payload: 2 + command.count)
+        put16(device)
+        put(command)
+        return token
+    }
+
     public mutating func getDeviceInfo(device: UInt16) throws(MessageError) -> UInt16 {
         try request(TransportMessageID.getDeviceInfo, device)
     }

@@ -112,7 +112,7 @@ public struct DeviceWindow: Equatable, Sendable {
 ///           0     4  version (1)
 ///           4     4  page size in bytes: each extent is a multiple of it, and aligned to it
 ///           8     4  flags: bit 0: extents are offsets into the file descriptor that came with the message
-///          12     4  number of extents
+///          12     4  number of extents; 0: this DD/OS shares no memory (its devices have no virtqueues here)
 ///          16  16×n  extents: u64 address (guest-physical, or offset in the file), u64 length in bytes
 ///
 /// The extents lie side by side in the pool in this order: pool offset 0 is the start of the first extent.

@@ -53,11 +53,13 @@ public enum TransportMessageID {
     public static let eventUsed: UInt8 = 0x42
 }
 
-/// Message numbers of "Bus Messages". 0xC0 and above are Drover's own events.
+/// Message numbers of "Bus Messages". 0x80 and above are Drover's own requests, 0xC0 and above its own events.
 public enum BusMessageID {
     public static let getDevices: UInt8 = 0x02
     public static let ping: UInt8 = 0x03
     public static let eventDevice: UInt8 = 0x40
+    /// NET_CONTROL, driver to device, answered: a command of the network device's control queue.
+    public static let netControl: UInt8 = 0x80
     /// POOL, device to driver, the first message of a connection: where the shared memory is.
     public static let pool: UInt8 = 0xC0
     /// INJECT, driver to device: fail in a given way (for tests and demonstrations).

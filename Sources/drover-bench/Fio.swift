@@ -11,14 +11,31 @@ enum Fio {
         let requests: Int
     }
 
-    static func run(_ workload: Workload, on server: RunningServer, seconds: Double) throws -> Outcome {
+    /// What it works on.
+    enum Target {
+        /// An NBD server's first export.
+        case nbd(socket: String)
+        /// A block device, past the page cache.
+        case device(path: String)
+
+        var arguments: [String] {
+            switch self {
+            case .nbd(let socket): ["--ioengine=nbd", "--uri=nbd+unix:///?socket=\(socket)"]
+            case .device(let path): ["--ioengine=io_uring", "--filename=\(path)", "--direct=1"]
+            }
+        }
+    }
+
+    /// - Parameter mebibytes: only the target's first so many; nil: all of it.
+    static func run(_ workload: Workload, on target: Target, seconds: Double, mebibytes: Int? = nil) throws -> Outcome {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/timeout")
-        process.arguments = [
-            "-k", "5", String(Int(seconds) + 30), "fio", "--name=bench", "--ioengine=nbd", "--uri=nbd+unix:///?socket=\(server.socket)",
-            "--rw=\(workload.mode)", "--bs=\(workload.block)", "--iodepth=\(workload.depth)", "--time_based",
-            "--runtime=\(Int(seconds * 1000))ms", "--norandommap", "--randrepeat=1", "--percentile_list=50:99", "--output-format=json",
-        ]
+        process.arguments =
+            [
+                "-k", "5", String(Int(seconds) + 30), "fio", "--name=bench", "--rw=\(workload.mode)", "--bs=\(workload.block)",
+                "--iodepth=\(workload.depth)", "--time_based",
+                "--runtime=\(Int(seconds * 1000))ms", "--norandommap", "--randrepeat=1", "--percentile_list=50:99", "--output-format=json",
+            ] + target.arguments + (mebibytes.map { ["--size=\($0)M"] } ?? [])
         let output = Pipe()
         let errors = Pipe()
         process.standardOutput = output
@@ -33,7 +50,7 @@ enum Fio {
         let said = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
         process.waitUntilExit()
         guard process.terminationStatus == 0 else {
-            throw BenchFailure(text: "fio failed on \(server.kind.rawValue), \(workload.name): \(said.suffix(500))")
+            throw BenchFailure(text: "fio failed on \(target.arguments[1]), \(workload.name): \(said.suffix(500))")
         }
         // A note may stand before the JSON.
         let start = data.firstIndex(of: UInt8(ascii: "{")) ?? data.startIndex

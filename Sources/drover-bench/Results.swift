@@ -34,20 +34,34 @@ struct Results {
 
     private func median(_ workload: Workload, _ server: ServerKind) -> Measurement {
         let all = runs[workload]?[server] ?? []
-        func middle(_ value: (Measurement) -> Double) -> Double {
-            let sorted = all.map(value).sorted()
-            guard !sorted.isEmpty else { return 0 }
-            let half = sorted.count / 2
-            return sorted.count % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2
-        }
+        func middle(_ value: (Measurement) -> Double) -> Double { Self.middle(all.map(value).sorted()) }
         return Measurement(iops: middle(\.iops), p50: middle(\.p50), p99: middle(\.p99), cpuPerRequest: middle(\.cpuPerRequest))
     }
 
-    /// Drover's IOPS over those of the faster of the others.
-    private func ratio(_ workload: Workload) -> Double? {
-        let peers = servers.filter { $0 != .drover }.map { median(workload, $0).iops }
-        guard servers.contains(.drover), let best = peers.max(), best > 0 else { return nil }
-        return median(workload, .drover).iops / best
+    /// Drover's IOPS over those of the faster of the others, round by round, so that what changes slowly on the machine
+    /// changes both.
+    struct Ratio: Encodable {
+        let lowest: Double
+        let median: Double
+        let highest: Double
+        /// The least median that is aimed at.
+        let aim: Double
+    }
+
+    private func ratio(_ workload: Workload) -> Ratio? {
+        let peers = servers.filter { $0 != .drover }
+        guard let own = runs[workload]?[.drover], let best = peers.max(by: { median(workload, $0).iops < median(workload, $1).iops }),
+            let others = runs[workload]?[best]
+        else { return nil }
+        let ratios = zip(own, others).compactMap { $1.iops > 0 ? $0.iops / $1.iops : nil }.sorted()
+        guard let lowest = ratios.first, let highest = ratios.last else { return nil }
+        return Ratio(lowest: lowest, median: Self.middle(ratios), highest: highest, aim: workload.depth == 1 ? 0.8 : 1)
+    }
+
+    private static func middle(_ sorted: [Double]) -> Double {
+        guard !sorted.isEmpty else { return 0 }
+        let half = sorted.count / 2
+        return sorted.count % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2
     }
 
     func table() -> String {
@@ -58,7 +72,7 @@ struct Results {
         for workload in workloads {
             for (index, server) in servers.enumerated() {
                 let figures = median(workload, server)
-                let ratio = server == .drover ? ratio(workload).map { String(format: "%.2f", $0) } ?? "" : ""
+                let ratio = server == .drover ? ratio(workload).map(Self.words) ?? "" : ""
                 lines.append(
                     row(
                         index == 0 ? workload.name : "", server.rawValue, String(format: "%.0f", figures.iops),
@@ -69,25 +83,30 @@ struct Results {
         return lines.joined(separator: "\n")
     }
 
+    private static func words(_ ratio: Ratio) -> String {
+        String(format: "%.2f (%.2f–%.2f)%@", ratio.median, ratio.lowest, ratio.highest, ratio.median < ratio.aim ? ", below its aim" : "")
+    }
+
     private func row(_ workload: String, _ server: String, _ figures: String...) -> String {
         func left(_ text: String, _ width: Int) -> String { text + String(repeating: " ", count: max(0, width - text.count)) }
         func right(_ text: String, _ width: Int) -> String { String(repeating: " ", count: max(0, width - text.count)) + text }
-        let widths = [9, 9, 9, 16, 20]
+        let widths = [9, 9, 9, 16, 36]
         return left(workload, 31) + left(server, 9) + zip(figures, widths).map { right($0, $1) }.joined()
     }
 
-    func json(atRest: AtRest?) throws -> String {
+    func json(machines: Machines?, network: NetworkReport?) throws -> String {
         struct Document: Encodable {
             let rounds: Int
             let seconds: Double
             let megabytes: Int
             let workloads: [Entry]
-            let atRest: AtRest?
+            let machines: Machines?
+            let network: NetworkReport?
         }
         struct Entry: Encodable {
             let name: String
             let servers: [String: Figures]
-            let iopsOverFasterPeer: Double?
+            let iopsOverFasterPeer: Ratio?
         }
         struct Figures: Encodable {
             let iops: Double
@@ -109,7 +128,8 @@ struct Results {
         }
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-        let document = Document(rounds: rounds, seconds: seconds, megabytes: megabytes, workloads: entries, atRest: atRest)
+        let document = Document(
+            rounds: rounds, seconds: seconds, megabytes: megabytes, workloads: entries, machines: machines, network: network)
         return String(decoding: try encoder.encode(document), as: UTF8.self)
     }
 }

@@ -3,23 +3,32 @@ import CLinux
 import ClientStub
 import FrontEnds
 import LinuxSystem
+import NetworkStub
 
 /// One process for each DD/OS: the driver side of its disks.
 @main
 struct ClientStubProgram: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "drover-client-stub",
-        abstract: "Offers the disks of one DD/OS to this machine.",
+        abstract: "Offers the device of one DD/OS to this machine.",
         discussion: """
-            Started by droverd, one for each DD/OS. It is the vsock device of the DD/OS's virtual machine, the virtio driver of \
-            its disks, and their NBD server. It outlives the virtual machine, and its supervisor.
+            Started by droverd, one for each DD/OS. It is the vsock device of the DD/OS's virtual machine, and outlives the virtual machine, and \
+            its supervisor.
+
+            With --class block (the default) it is the virtio driver of the DD/OS's disks, and their NBD server.
+
+            With --class network it is the virtio-net device of the virtual machine, and moves packets between it and a TAP interface that \
+            exists already; it neither makes nor removes that. It listens on vsock.sock and net.sock (both vhost-user, QEMU connects) and on \
+            control.sock.
 
             With --native-socket it serves a drover-server-stub on this machine instead of one in a virtual machine.
             """)
 
     @Option(help: "Name of the DD/OS, for messages.")
     var name: String
-    @Option(help: "Where control.sock and vsock.sock are made.")
+    @Option(name: .customLong("class"), help: "What the DD/OS drives: block or network.")
+    var deviceClass: DeviceClass = .block
+    @Option(help: "Where control.sock, vsock.sock and net.sock are made.")
     var directory: String
     @Option(help: "Context id of the virtual machine, 3 or more.")
     var cid: UInt64?
@@ -40,23 +49,58 @@ struct ClientStubProgram: ParsableCommand {
     @Option(help: "Requests in flight for each disk, a power of two.")
     var queueSize: UInt16 = 256
     @Option(help: ArgumentHelp("Longest look at the rings before sleeping.", valueName: "microseconds"))
-    var pollLimit: UInt64 = 50
-    @Option(help: "Accepted for symmetry with droverd; the stub logs events only.")
+    var pollLimit: UInt64 = 20
+    @Option(help: "Least important lines to log: trace, debug, info, notice, warning, error or critical.")
     var logLevel: String = "info"
+
+    @Option(help: "network: the TAP interface that the host's programs use.")
+    var tap: String?
+    @Option(help: ArgumentHelp("network: the network namespace that the TAP is in, for instance /run/netns/lab.", valueName: "path"))
+    var tapNamespace: String?
+    @Option(help: "network: the interface's carrier while the DD/OS is down: hold or drop.")
+    var carrier: Carrier = .hold
+    @Option(help: "network: pairs of queues, 1 to 4. The TAP is made with the flag multi_queue for more than one.")
+    var queuePairs = 1
+
+    @Flag(help: "network: serve the packets of a virtual machine without a server stub in it, for measurements.")
+    var packetsOnly = false
+
+    enum DeviceClass: String, ExpressibleByArgument, CaseIterable {
+        case block, network
+    }
+
+    enum Carrier: String, ExpressibleByArgument, CaseIterable {
+        case hold, drop
+    }
 
     enum WhileDown: String, ExpressibleByArgument, CaseIterable {
         case hold, fail
     }
 
     mutating func validate() throws {
-        guard nativeSocket != nil || (cid ?? 0) >= 3 else { throw ValidationError("--cid has to be 3 or more, or --native-socket given.") }
+        guard LogLevel(name: logLevel) != nil else {
+            throw ValidationError("There is no log level '\(logLevel)': use trace, debug, info, notice, warning, error or critical.")
+        }
+        guard nativeSocket != nil || packetsOnly || (cid ?? 0) >= 3 else {
+            throw ValidationError("--cid has to be 3 or more, or --native-socket given.")
+        }
         guard queueSize >= 4, queueSize <= 32768, queueSize & (queueSize - 1) == 0 else {
             throw ValidationError("--queue-size has to be a power of two from 4 to 32768.")
+        }
+        if deviceClass == .network {
+            guard tap != nil else { throw ValidationError("--class network needs --tap, the name of a TAP interface.") }
+            guard (1...NetworkDevice.mostPairs).contains(queuePairs) else {
+                throw ValidationError("--queue-pairs has to be 1 to \(NetworkDevice.mostPairs).")
+            }
+            guard nbd == nil else { throw ValidationError("--nbd is for disks; with --class network the interface is --tap.") }
+        } else if tap != nil || tapNamespace != nil {
+            throw ValidationError("--tap and --tap-namespace need --class network.")
         }
         for value in [requestDeadline, pingTimeout, holdLimit ?? 0] where !(value >= 0 && value <= 1e9) {
             throw ValidationError("\(value) is no number of seconds.")
         }
-        for path in [control, virtualMachineSocket, nbd, nativeSocket].compactMap({ $0 }) where path.utf8.count > UnixSocket.longestPath {
+        for path in [control, virtualMachineSocket, networkSocket, nbd, nativeSocket].compactMap({ $0 })
+        where path.utf8.count > UnixSocket.longestPath {
             throw ValidationError(
                 "The socket path \(path) has \(path.utf8.count) bytes; Linux takes \(UnixSocket.longestPath). Use a shorter directory.")
         }
@@ -64,12 +108,14 @@ struct ClientStubProgram: ParsableCommand {
 
     private var control: String { directory + "/control.sock" }
     private var virtualMachineSocket: String { directory + "/vsock.sock" }
+    private var networkSocket: String { directory + "/net.sock" }
 
     mutating func run() throws {
+        LogLevel(name: logLevel).map(StubLog.show)
         do throws(SystemError) {
             try serve()
         } catch {
-            StubLog.write("drover-client-stub \(name): \(error.description)")
+            StubLog.write("drover-client-stub \(name): \(error.description)", .error)
             throw ExitCode(1)
         }
     }
@@ -78,9 +124,10 @@ struct ClientStubProgram: ParsableCommand {
         // The sockets of a dead stub are replaced; those of a living one are not.
         if isServed(control) {
             StubLog.write(
-                "drover-client-stub \(name): another client stub runs in \(directory) (it answers on control.sock); stop it first")
+                "drover-client-stub \(name): another client stub runs in \(directory) (it answers on control.sock); stop it first", .error)
             CLinux.exit(1)
         }
+        if deviceClass == .network { return try serveNetwork() }
         let source: ServerSource =
             nativeSocket.map { .native(socket: $0) } ?? .virtualMachine(socket: virtualMachineSocket, cid: cid ?? 3)
         let port = try ControlServer(path: control)
@@ -96,6 +143,29 @@ struct ClientStubProgram: ParsableCommand {
             StubLog.write("\(name): waiting for the DD/OS, without a front end")
             try driver.run()
         }
+        StubLog.write("\(name): stopped")
+    }
+
+    private func serveNetwork() throws(SystemError) {
+        let interface: Tap
+        do throws(TapError) {
+            interface = try Tap(name: tap ?? "", namespace: tapNamespace, queues: queuePairs)
+        } catch {
+            StubLog.write("drover-client-stub \(name): \(error.description)", .error)
+            CLinux.exit(1)
+        }
+        var configuration = NetworkConfiguration()
+        configuration.pingTimeout = UInt64(pingTimeout * 1e9)
+        configuration.dropsCarrier = carrier == .drop
+        let source: NetworkSource =
+            packetsOnly
+            ? .packetsOnly(network: networkSocket)
+            : nativeSocket.map { .native(socket: $0) }
+                ?? .virtualMachine(vsock: virtualMachineSocket, network: networkSocket, cid: cid ?? 3)
+        var driver = try NetworkDriver(
+            configuration: configuration, source: source, pollLimit: pollLimit * 1000, tap: interface, port: ControlServer(path: control))
+        StubLog.write("\(name): waiting for the DD/OS, for \(tap ?? "")")
+        try driver.run()
         StubLog.write("\(name): stopped")
     }
 

@@ -12,7 +12,7 @@ struct ControlServer: SupervisorPort, ~Copyable {
     private let listener: OwnedDescriptor
     private var connections: [UInt64: ControlConnection] = [:]
     private var nextConnection: UInt64 = 1
-    private var commands: [(ticket: UInt64, command: SupervisorCommand)] = []
+    private var commands: [(ticket: UInt64, command: StubCommand.Action)] = []
     /// For each ticket the connection and the id of the command.
     private var tickets: [UInt64: (connection: UInt64, id: UInt64)] = [:]
     private var nextTicket: UInt64 = 1
@@ -54,16 +54,10 @@ struct ControlServer: SupervisorPort, ~Copyable {
         awaitConnection(&loop)
     }
 
-    mutating func nextCommand() -> (ticket: UInt64, command: SupervisorCommand)? { commands.isEmpty ? nil : commands.removeFirst() }
+    mutating func nextCommand() -> (ticket: UInt64, command: StubCommand.Action)? { commands.isEmpty ? nil : commands.removeFirst() }
 
-    mutating func answer(_ ticket: UInt64, _ answer: SupervisorAnswer, loop: inout EventLoop) {
+    mutating func answer(_ ticket: UInt64, _ reply: StubReply, loop: inout EventLoop) {
         guard let (number, id) = tickets.removeValue(forKey: ticket), let connection = connections[number] else { return }
-        let reply: StubReply =
-            switch answer {
-            case .done: .done
-            case .status(let snapshot): .status(StubStatus(snapshot))
-            case .refused(let reason): .refused(reason)
-            }
         connection.unanswered -= 1
         send(.reply(id: id, reply), to: number, connection, &loop)
         if connection.isOver {
@@ -73,18 +67,9 @@ struct ControlServer: SupervisorPort, ~Copyable {
         }
     }
 
-    mutating func announce(_ event: EngineEvent, exports: [BlockExport], loop: inout EventLoop) {
-        let told: StubEvent =
-            switch event {
-            case .sessionReady(let generation, let replayed):
-                .sessionReady(generation: generation, disks: exports.map(StubDisk.init), replayed: replayed)
-            case .sessionLost(let generation, let end):
-                .sessionLost(generation: generation, cause: SessionLossCause(end.loss), reason: end.reason)
-            case .guestLog(let text):
-                .guestLog(text)
-            }
-        StubLog.write(told)
-        for (number, connection) in connections { send(.event(told), to: number, connection, &loop) }
+    mutating func announce(_ event: StubEvent, loop: inout EventLoop) {
+        StubLog.write(event)
+        for (number, connection) in connections { send(.event(event), to: number, connection, &loop) }
     }
 
     mutating func close(loop: inout EventLoop) {
@@ -124,13 +109,13 @@ struct ControlServer: SupervisorPort, ~Copyable {
 
     private mutating func take(_ line: Data, from number: UInt64, _ connection: ControlConnection) {
         guard let command = try? JSONDecoder().decode(StubCommand.self, from: line) else {
-            StubLog.write("a supervisor sent a line that is no command")
+            StubLog.write("a supervisor sent a line that is no command", .warning)
             connection.endAfterFlush()
             return
         }
         connection.unanswered += 1
         tickets[nextTicket] = (number, command.id)
-        commands.append((nextTicket, SupervisorCommand(command.action)))
+        commands.append((nextTicket, command.action))
         nextTicket += 1
     }
 

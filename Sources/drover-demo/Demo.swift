@@ -11,6 +11,7 @@ final class Demo: @unchecked Sendable {
     private let dataDirectory: String
     private let drover: String
     private let client: ControlClient
+    private let network: NetworkScene
     private var workloads: [Workload] = []
 
     private let crashes: [(fault: InjectedFault, title: String)] = [
@@ -26,6 +27,7 @@ final class Demo: @unchecked Sendable {
         dataDirectory = "/var/tmp/drover-demo-\(getpid())"
         let own = (try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe") as NSString).deletingLastPathComponent
         drover = own + "/drover"
+        network = NetworkScene(mebibytes: max(32, mebibytes))
         client = ControlClient(socketPath: runDirectory + "/drover.sock")
     }
 
@@ -35,15 +37,16 @@ final class Demo: @unchecked Sendable {
             try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         }
         let file = dataDirectory + "/demo.yaml"
+        try network.prepare()
         try configuration.write(toFile: file, atomically: true, encoding: .utf8)
 
-        stage.scene("Two disks, each driven by an unmodified Debian driver in a virtual machine of its own")
+        stage.scene("Two disks and a network card, each driven by an unmodified Debian driver in a virtual machine of its own")
         try await command(["up", "-f", file])
         let list = try await client.list()
         let uris = Dictionary(uniqueKeysWithValues: list.map { ($0.name, $0.frontEnds.flatMap(\.uris).first ?? "") })
 
         stage.scene("Programs on the host use both: \(mebibytes) MiB of random writes each, every block verified afterwards")
-        for ddos in list {
+        for ddos in list where ddos.interface == nil {
             guard let uri = uris[ddos.name], !uri.isEmpty else { throw DemoError("\(ddos.name) has no NBD address.") }
             stage.line("fio → \(uri)")
             workloads.append(try Workload(name: ddos.name, uri: uri, mebibytes: mebibytes, rate: 700, directory: dataDirectory))
@@ -64,6 +67,8 @@ final class Demo: @unchecked Sendable {
         stage.scene("Every block is read back and checked")
         try await untilWorkloadsEnd()
         rates.cancel()
+        stage.scene("A TCP transfer through eth0's driver, and kill -9 of its virtual machine in the middle")
+        try await network.run(client, stage)
         try await showResults()
     }
 
@@ -82,17 +87,27 @@ final class Demo: @unchecked Sendable {
                 image: debian-6.1
                 frontends: [ nbd ]
 
-            """
+            """ + network.configuration
     }
 
     private func crash(_ fault: InjectedFault) async throws {
-        let before = try await client.inspect("nvme0").recoveries.count
+        let last = try await client.info().lastEvent
         try await client.inject("nvme0", fault)
-        let deadline = ContinuousClock.now + .seconds(90)
-        while try await client.inspect("nvme0").recoveries.count == before {
-            guard ContinuousClock.now < deadline else { throw DemoError("nvme0 did not recover from \(fault.rawValue) within 90 s.") }
-            try await Task.sleep(for: .milliseconds(100))
+        let recovered = try await withThrowingTaskGroup(of: Bool.self) { group in
+            group.addTask { [client] in
+                for try await event in try await client.events(from: last + 1, follow: true) where event.ddos == "nvme0" {
+                    if event.kind == .recovered { return true }
+                }
+                return false
+            }
+            group.addTask {
+                try await Task.sleep(for: .seconds(90))
+                return false
+            }
+            defer { group.cancelAll() }
+            return try await group.next() ?? false
         }
+        guard recovered else { throw DemoError("nvme0 did not recover from \(fault.rawValue) within 90 s.") }
     }
 
     /// Requests a second of both disks, once a second.
@@ -173,6 +188,7 @@ final class Demo: @unchecked Sendable {
             if error.body.code != .unavailable { FileHandle.standardError.write(Data("drover-demo: \(error)\n".utf8)) }
         }
         await client.shutdown()
+        network.cleanUp()
     }
 
     /// No process names our folders any more; then they go too.

@@ -13,10 +13,10 @@ struct Daemon {
         } catch {
             throw Complaint("Cannot create \(folder): \(error.localizedDescription) Run this as root, or give another --run-dir.")
         }
-        if !FileManager.default.fileExists(atPath: log) { _ = FileManager.default.createFile(atPath: log, contents: nil) }
-        guard let output = FileHandle(forWritingAtPath: log) else {
-            throw Complaint("Cannot write \(log): run this as root, or give another --run-dir.")
-        }
+        // Appended to, so that droverd can cut it when it has grown too long.
+        let descriptor = open(log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o644)
+        guard descriptor >= 0 else { throw Complaint("Cannot write \(log): run this as root, or give another --run-dir.") }
+        let output = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
         let start = try output.seekToEnd()
         let process = Process()
         process.executableURL = URL(filePath: "/usr/bin/setsid")

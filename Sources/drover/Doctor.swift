@@ -4,11 +4,19 @@ import ControlModel
 import Foundation
 import Hypervisor
 import ImageBuilder
+import Installation
+import PCIInventory
 
 struct Doctor: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Check what this machine has of what Drover needs.",
-        discussion: "Says for each thing that is missing why it matters and which command mends it. Exit status 0: ready; 1: not ready.")
+        discussion: """
+            Says for each thing that is missing why it matters and which command mends it. Exit status 0: ready; 1: not ready. Whether DD/OSs \
+            can have real devices counts only with --passthrough, or with the addresses of devices: without, they can have emulated ones.
+            """)
+
+    @Argument(help: ArgumentHelp("PCI devices that DD/OSs are to have.", valueName: "address")) var devices: [PCIAddress] = []
+    @Flag(name: .long, help: "DD/OSs are to have real devices.") var passthrough = false
 
     @OptionGroup var supervisor: SupervisorOptions
     @OptionGroup var images: ImageOptions
@@ -16,7 +24,8 @@ struct Doctor: AsyncParsableCommand {
 
     func run() async throws {
         let findings = await Examination(runDirectory: supervisor.runDir, cacheDirectory: images.cacheDir, recipes: images.images).findings(
-            supervisor: try? await supervisor.withClient { try await $0.info() })
+            supervisor: try? await supervisor.withClient { try await $0.info() }, passthrough: passthrough || !devices.isEmpty,
+            devices: devices)
         try output.print(findings) { findings in
             findings.map { finding in
                 var text = "\(finding.state.mark) \(finding.subject): \(finding.text)"
@@ -60,7 +69,8 @@ struct Examination {
     var cacheDirectory: String
     var recipes: String
 
-    func findings(supervisor: SupervisorInfo?) async -> [Finding] {
+    /// - Parameter passthrough: What real devices need has to be there.
+    func findings(supervisor: SupervisorInfo?, passthrough: Bool, devices: [PCIAddress]) async -> [Finding] {
         var findings = [user(), accelerator()]
         findings += [
             program("qemu-system-x86_64", package: "qemu-system-x86", why: "runs the DD/OSs"),
@@ -71,12 +81,12 @@ struct Examination {
             program("apt-get", package: "apt", why: "fetches kernels"),
             program("dpkg-deb", package: "dpkg", why: "unpacks kernels"),
             own("droverd"), own("drover-client-stub"), serverStub(),
-            recipesThere(), room(),
+            recipesThere(), room(), controlGroups(),
             supervisor.map {
                 Finding(subject: "droverd", state: .good, text: "runs (process \($0.pid), \($0.accelerator)): \($0.configurationFile)")
             } ?? Finding(subject: "droverd", state: .note, text: "does not run", remedy: "drover up -f FILE"),
         ]
-        return findings
+        return findings + self.passthrough(required: passthrough, devices: devices)
     }
 
     private func user() -> Finding {
@@ -121,12 +131,12 @@ struct Examination {
     }
 
     private func own(_ name: String) -> Finding {
-        Programs.path(of: name).map { Finding(subject: name, state: .good, text: $0) }
+        (try? Installation.program(name)).map { Finding(subject: name, state: .good, text: $0) }
             ?? Finding(subject: name, state: .missing, text: "not beside this program", remedy: "make, or set DROVER_LIBEXEC")
     }
 
     private func serverStub() -> Finding {
-        Programs.serverStub.map { Finding(subject: "server stub", state: .good, text: $0) }
+        (try? Installation.serverStub()).map { Finding(subject: "server stub", state: .good, text: $0) }
             ?? Finding(
                 subject: "server stub", state: .missing, text: "drover-server-stub.guest is not beside this program",
                 remedy: "make, or set DROVER_SERVER_STUB")
@@ -143,6 +153,21 @@ struct Examination {
         } catch {
             return Finding(subject: "recipes", state: .missing, text: error.description, remedy: "mend the recipe, or give --images")
         }
+    }
+
+    /// Version 2 is one hierarchy whose root names its controllers; version 1 has a folder for each.
+    private func controlGroups() -> Finding {
+        let root = "/sys/fs/cgroup"
+        let unified = ((try? String(contentsOfFile: root + "/cgroup.controllers", encoding: .utf8)) ?? "").split { $0.isWhitespace }
+        let missing = ["cpu", "memory"].filter { controller in
+            !unified.contains { $0 == controller } && !FileManager.default.fileExists(atPath: "\(root)/\(controller)/cgroup.procs")
+        }
+        return missing.isEmpty
+            ? Finding(subject: "control groups", state: .good, text: "cpu and memory: 'limits' of a DD/OS can be kept")
+            : Finding(
+                subject: "control groups", state: .note,
+                text: "no controller \(missing.joined(separator: " and ")): a DD/OS with 'limits' will not start",
+                remedy: "mount the control groups at \(root), or write no 'limits'")
     }
 
     private func room() -> Finding {

@@ -12,35 +12,48 @@ struct DroverCommand: AsyncParsableCommand {
             starts and watches DD/OSs and replaces them when they fail; programs on the host see a pause, not an error.
 
             EXAMPLES
-              drover doctor                      what this machine can do, and what is missing
-              drover up -f Configs/demo.yaml     start the supervisor and every DD/OS in the file
-              drover ps                          what runs
+              drover doctor                    what is missing on this machine
+              drover devices                   PCI devices a DD/OS can take
+              drover up -f Configs/demo.yaml   start droverd and every DD/OS
+              drover ps                        what runs
               nbdinfo --list nbd+unix://?socket=/run/drover/nbd/nvme0.sock
-              drover inject nvme0 panic          crash the driver's kernel, on purpose
-              drover events -f                   watch it come back
-              drover report --interval 10        what it costs
-              drover down                        stop everything
+              drover inject nvme0 panic        crash the driver, on purpose
+              drover events -f                 watch it come back
+              drover report --interval 10      what it costs
+              drover down                      stop everything
 
             FILES
-              /run/drover/drover.sock            the control socket (HTTP and JSON, mode 0600)
-              /run/drover/nbd/NAME.sock          the NBD front end of a DD/OS
-              /run/drover/ddos/NAME/             console.log, stub.log and sockets of a DD/OS
-              /var/cache/drover/                 packages and images
+              /run/drover/drover.sock          HTTP and JSON, mode 0600
+              /run/drover/nbd/NAME.sock        a DD/OS's NBD front end
+              /run/drover/ddos/NAME/           its console.log, stub.log, sockets
+              /run/drover/droverd.log          the supervisor's log
+              /var/cache/drover/               packages and images
 
             ENVIRONMENT
-              DROVER_RUN_DIR, DROVER_CACHE_DIR, DROVER_IMAGES, DROVER_LIBEXEC: as --run-dir, --cache-dir, --images; where the other \
-            programs of Drover are.
+              DROVER_RUN_DIR      default of --run-dir
+              DROVER_CACHE_DIR    default of --cache-dir
+              DROVER_IMAGES       default of --images
+              DROVER_LIBEXEC      where Drover's other programs are
 
             EXIT STATUS
-              0 done; 1 failed; 2 the request made no sense; 3 droverd does not run; 4 no such DD/OS or image; 5 not possible in the \
-            present state; 6 took too long; 64 wrong usage.
+              0  done                          5  not possible at present
+              1  failed                        6  took too long
+              2  the request made no sense    64  wrong usage
+              3  droverd does not run
+              4  no such DD/OS, device or image
+
+            FOR PROGRAMS
+              With --json a command prints what the control socket answers:
+              curl --unix-socket /run/drover/drover.sock http://drover/v1/ddos
+              README.md, "For programs", lists the requests and the keys.
 
             SHELL COMPLETION
-              drover --generate-completion-script bash > /etc/bash_completion.d/drover   (or zsh, fish)
+              drover --generate-completion-script bash (or zsh, or fish)
             """,
         version: "0.1.0",
         subcommands: [
-            Doctor.self, Up.self, Down.self, Ps.self, Inspect.self, Start.self, Stop.self, Restart.self, Logs.self, Events.self,
+            Doctor.self, Devices.self, Release.self, Up.self, Down.self, Ps.self, Inspect.self, Start.self, Stop.self, Restart.self,
+            Logs.self, Events.self, Net.self,
             Report.self, Inject.self, ImageCommand.self,
         ])
 

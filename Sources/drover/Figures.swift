@@ -1,4 +1,5 @@
 import Foundation
+import Hypervisor
 
 /// Numbers as people read them.
 enum Figures {
@@ -16,14 +17,7 @@ enum Figures {
     }
 
     /// `1 GiB`, `75.3 MiB`.
-    static func bytes(_ count: UInt64) -> String {
-        var value = Double(count)
-        for unit in ["B", "KiB", "MiB", "GiB", "TiB"] {
-            if value < 1024 || unit == "TiB" { return (value == value.rounded() ? fixed(value, 0) : fixed(value, 1)) + " " + unit }
-            value /= 1024
-        }
-        return "\(count) B"
-    }
+    static func bytes(_ count: UInt64) -> String { ByteCount.text(count) }
 
     /// A share of 1 as `0.23 %`.
     static func percent(_ share: Double) -> String { fixed(share * 100, 2) + " %" }

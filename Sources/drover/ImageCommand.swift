@@ -4,13 +4,15 @@ import ControlModel
 import Foundation
 import Hypervisor
 import ImageBuilder
+import Installation
 import PCIInventory
 
 struct ImageCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "image", abstract: "Build and look at DD/OS images.",
         discussion: """
-            An image is a Debian kernel, unmodified, and an initramfs with the server stub and exactly the modules that a device needs. \
+            An image is a Debian kernel, unmodified, and an initramfs with the server stub and exactly the modules that a device needs; or, \
+            with a lean recipe, a kernel built from Debian's source with nothing but what the device needs, and no modules. \
             Images are kept by the hash of all that went into them: the same inputs give the same bytes.
             """,
         subcommands: [ImageBuild.self, ImageList.self, ImageInspect.self, ImageRecipes.self, ImagePrune.self])
@@ -23,15 +25,19 @@ struct ImageBuild: AsyncParsableCommand {
 
     @Argument(help: "A recipe: see 'drover image recipes'.") var recipe: String
     @Option(
-        name: .customLong("for"), help: ArgumentHelp("A device model (nvme, ahci, …) or a PCI address (0000:01:00.0).", valueName: "device")
+        name: .customLong("for"),
+        help: ArgumentHelp("A device model (nvme, ahci, e1000, …) or a PCI address (0000:01:00.0).", valueName: "device")
     )
     var device: String
     @OptionGroup var images: ImageOptions
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        guard let stub = Programs.serverStub else {
-            throw Complaint("drover-server-stub.guest is not beside this program (\(Programs.own)); build it with 'make'.")
+        let stub: String
+        do {
+            stub = try Installation.serverStub()
+        } catch {
+            throw Complaint("\(error).")
         }
         let (modaliases, extraModules) = try needs()
         let quiet = output.json
@@ -48,12 +54,16 @@ struct ImageBuild: AsyncParsableCommand {
 
     private func needs() throws -> (modaliases: [String], extraModules: [String]) {
         if let model = DeviceModel(rawValue: device) { return ([model.modalias], model.extraModules) }
+        if let model = NetworkModel(rawValue: device) {
+            return ([model.modalias], model.extraModules + PCIFunction.networkModules.filter { !model.extraModules.contains($0) })
+        }
         guard let address = PCIAddress(device) else {
-            let models = DeviceModel.allCases.map(\.rawValue).joined(separator: ", ")
+            let models = (DeviceModel.allCases.map(\.rawValue) + NetworkModel.allCases.map(\.rawValue)).joined(separator: ", ")
             throw Complaint("'\(device)' is no PCI address (0000:01:00.0) and no device model; these are: \(models).", status: 2)
         }
         do {
-            return ([try PCIInventory().function(at: address).modalias], [])
+            let function = try PCIInventory().function(at: address)
+            return ([function.modalias], function.upperModules)
         } catch {
             throw Complaint(error.description, status: 4)
         }
@@ -116,6 +126,13 @@ struct ImageInspect: AsyncParsableCommand {
             "stub       \(Figures.bytes(manifest.serverStub.size))",
             "options    \(manifest.commandLine)",
         ]
+        if let lean = manifest.lean {
+            lines.append("built from \(lean.fragments.joined(separator: ", ")) by \(lean.compiler)")
+            lines.append("config     \((image.kernel as NSString).deletingLastPathComponent)/config")
+        }
+        if let memory = manifest.memoryMiB {
+            lines.append("memory     \(memory) MiB\(manifest.poolMiB.map { ", of which \($0) MiB are the pool" } ?? "")")
+        }
         for alias in manifest.modaliases {
             let builtin = alias.builtin.map { $0 + " (built in)" }
             lines.append("device     \(alias.modalias) → \((alias.modules + builtin).joined(separator: ", "))")

@@ -41,7 +41,11 @@ struct Inspect: AsyncParsableCommand {
             line("front end", "\(frontEnd.kind) \(frontEnd.path)")
             for uri in frontEnd.uris { line("", uri) }
         }
-        if let requests = detail.requests {
+        if let interface = summary.interface {
+            line("interface", Net.place(interface))
+            line("NIC", "\(interface.driver ?? "-"), \(interface.mac ?? "-"), MTU \(interface.mtu.map { "\($0)" } ?? "-")")
+            line("link", Net.link(interface) + "; more with 'drover net \(summary.name)'")
+        } else if let requests = detail.requests {
             line(
                 "requests",
                 "\(requests.completed) completed, \(requests.failed) failed, \(requests.replayed) replayed, "
@@ -49,6 +53,10 @@ struct Inspect: AsyncParsableCommand {
             line("data", "\(Figures.bytes(requests.bytesRead)) read, \(Figures.bytes(requests.bytesWritten)) written")
             line("doorbells", "\(requests.doorbellsSent) sent, \(requests.doorbellsReceived) received")
             line("clients", "\(requests.clients)")
+        }
+        if let start = detail.lastStart {
+            line("last start", "life \(start.generation), \(Figures.duration(start.total))")
+            for step in start.steps { line("  " + step.name, Figures.duration(step.seconds)) }
         }
         line("console", detail.consoleLog)
         line("stub log", detail.stubLog)

@@ -32,6 +32,9 @@ struct Logs: AsyncParsableCommand {
         FileHandle.standardOutput.write(data)
         while follow {
             try await Task.sleep(for: .milliseconds(200))
+            // droverd cuts a log that has grown too long.
+            let size = (try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? UInt64 ?? 0
+            if try file.offset() > size { try file.seekToEnd() }
             if let more = try file.readToEnd(), !more.isEmpty { FileHandle.standardOutput.write(more) }
         }
     }

@@ -2,6 +2,7 @@ import ArgumentParser
 import ControlAPI
 import ControlModel
 import Foundation
+import Installation
 
 /// Where a supervisor is found.
 struct SupervisorOptions: ParsableArguments {
@@ -41,7 +42,7 @@ struct ImageOptions: ParsableArguments {
     var cacheDir: String = ProcessInfo.processInfo.environment["DROVER_CACHE_DIR"] ?? "/var/cache/drover"
 
     @Option(name: .long, help: ArgumentHelp("Folder of image recipes.", valueName: "dir"), completion: .directory)
-    var images: String = Programs.recipesDirectory
+    var images: String = Installation.recipes
 }
 
 /// The name of a DD/OS, completed from those the supervisor knows.

@@ -23,13 +23,14 @@ struct Ps: AsyncParsableCommand {
     static func table(_ list: [DDOSSummary]) -> String {
         var table = Table([
             .text("NAME"), .text("PHASE"), .text("DEVICE"), .text("IMAGE"), .figure("LIFE"), .figure("RESTARTS"), .text("UP"),
-            .text("DISKS"), .text("STATUS"),
+            .text("OFFERS"), .text("STATUS"),
         ])
         for ddos in list {
-            let disks = ddos.disks.map { "\($0.name) \(Figures.bytes($0.size))\($0.readOnly ? " ro" : "")" }.joined(separator: ", ")
+            var offers = ddos.disks.map { "\($0.name) \(Figures.bytes($0.size))\($0.readOnly ? " ro" : "")" }.joined(separator: ", ")
+            if let interface = ddos.interface { offers = Net.place(interface) + (interface.hasCarrier == false ? ", no link" : "") }
             table.add(
                 ddos.name, ddos.phase.rawValue, ddos.device, ddos.image, "\(ddos.generation)", "\(ddos.restarts)",
-                ddos.uptimeSeconds.map(Figures.duration) ?? "-", disks.isEmpty ? "-" : disks, ddos.status)
+                ddos.uptimeSeconds.map(Figures.duration) ?? "-", offers.isEmpty ? "-" : offers, ddos.status)
         }
         return table.text
     }

@@ -6,7 +6,8 @@ import Foundation
 struct StartProgress {
     let client: ControlClient
 
-    /// Returns when every named DD/OS is ready in a life after `after`; throws when one stops or is quarantined.
+    /// Returns when every named DD/OS is ready in a life after `after`. When some stop or are quarantined instead, the others are waited for all
+    /// the same; then it throws, and names each.
     func untilReady(_ names: Set<String>, after: UInt64 = 0, deadline: Duration = .seconds(900)) async throws {
         let end = ContinuousClock.now + deadline
         let start = ContinuousClock.now
@@ -20,18 +21,32 @@ struct StartProgress {
                     print("  \(Figures.fixed(elapsed, 1).leftPadded(to: 6)) s  \(ddos.name)  \(text)")
                     fflush(nil)
                 }
-                if ddos.phase == .quarantined || (ddos.phase == .stopped && ddos.generation > after) {
-                    throw Complaint(
-                        "\(ddos.name) did not start: \(ddos.status); see 'drover logs \(ddos.name)' and 'drover inspect \(ddos.name)'.")
-                }
             }
-            if list.allSatisfy({ $0.phase == .ready && $0.generation > after }) { return }
+            let failed = list.filter { $0.phase == .quarantined || ($0.phase == .stopped && $0.generation > after) }
+            let ready = list.filter { $0.phase == .ready && $0.generation > after }
+            if ready.count == list.count { return }
+            if ready.count + failed.count == list.count { throw await complaint(failed, of: list) }
             guard ContinuousClock.now < end else {
-                let late = list.filter { $0.phase != .ready }.map(\.name).joined(separator: ", ")
+                let late = list.filter { one in !ready.contains(one) }.map(\.name).joined(separator: ", ")
                 throw Complaint("\(late) not ready after \(deadline); see 'drover events'.", status: 6)
             }
             try await Task.sleep(for: .milliseconds(100))
         }
+    }
+
+    /// Each with its reason, and with its console where it has printed anything.
+    private func complaint(_ failed: [DDOSSummary], of all: [DDOSSummary]) async -> Complaint {
+        var lines: [String] = []
+        for ddos in failed {
+            var line = "\(ddos.name): \(ddos.status.isEmpty ? ddos.phase.rawValue : ddos.status)"
+            if let detail = try? await client.inspect(ddos.name), !detail.lastConsoleLines.isEmpty {
+                line += "; see 'drover logs \(ddos.name)'"
+            }
+            lines.append(line)
+        }
+        let more = "'drover inspect NAME' shows more, and 'drover start NAME' tries again"
+        if all.count == 1 { return Complaint("\(failed[0].name) did not start: \(failed[0].status); \(more).") }
+        return Complaint("\(failed.count) of \(all.count) DD/OSs did not start; \(more).\n  " + lines.joined(separator: "\n  "))
     }
 }
 

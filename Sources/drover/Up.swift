@@ -4,13 +4,16 @@ import ControlModel
 import DroverConfiguration
 import Foundation
 import Hypervisor
+import Installation
+import PCIInventory
 
 struct Up: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Start the supervisor and the DD/OSs of a configuration.",
         discussion: """
-            Checks the file, starts droverd in the background and returns when every DD/OS with 'autostart' is ready. Images that are not \
-            in the cache are built first, from Debian's packages. The supervisor's log is RUN/droverd.log.
+            Checks the file, starts droverd in the background and returns when every DD/OS with 'autostart' is ready or has failed; if one \
+            has, the exit status is 1, and the others run on. Images that are not in the cache are built first, from Debian's packages. The \
+            supervisor's log is RUN/droverd.log.
             """)
 
     @Option(name: [.customShort("f"), .customLong("file")], help: "The configuration.", completion: .file(extensions: ["yaml", "yml"]))
@@ -18,32 +21,55 @@ struct Up: AsyncParsableCommand {
     @OptionGroup var supervisor: SupervisorOptions
     @OptionGroup var images: ImageOptions
     @Option(name: .long, help: ArgumentHelp("libvirt's connection URI.", valueName: "uri")) var libvirtURI: String?
-    @Option(name: .long, help: "auto, tcg or kvm.") var accelerator = "auto"
+    @Option(name: .long, help: "auto, tcg or kvm.", completion: .list(["auto", "tcg", "kvm"])) var accelerator = "auto"
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Take this PCI device even when the host is using it, which breaks what uses it. May be repeated.", valueName: "address"))
+    var force: [String] = []
     @Flag(name: .long, help: "Return as soon as the supervisor answers.") var noWait = false
+
+    func validate() throws {
+        guard (["auto"] + Accelerator.allCases.map(\.rawValue)).contains(accelerator) else {
+            throw ValidationError("There is no accelerator '\(accelerator)'; there are: auto, tcg, kvm.")
+        }
+    }
 
     func run() async throws {
         let configuration = try load()
+        for address in force where PCIAddress(address) == nil {
+            throw Complaint("--force \(address): that is no PCI address such as 0000:01:00.0; 'drover devices' lists them.", status: 2)
+        }
         if let running = try? await supervisor.withClient({ try await $0.info() }) {
             throw Complaint(
                 "droverd runs already (process \(running.pid), \(running.configurationFile)); stop it with 'drover down', or give this one "
                     + "another --run-dir.", status: 5)
         }
-        guard let daemon = Programs.path(of: "droverd") else {
-            throw Complaint("droverd is not beside this program (\(Programs.own)); set DROVER_LIBEXEC to the folder that has it.")
+        let daemon: String
+        do {
+            daemon = try Installation.program("droverd")
+        } catch {
+            throw Complaint("\(error).")
         }
         let log = supervisor.runDir + "/droverd.log"
         let process = try Daemon.start(daemon, arguments: arguments, log: log)
         try await supervisor.withClient { client in
             try await untilAnswered(client, process: process, log: log)
             let names = Set(configuration.ddos.filter(\.autostart).map(\.name))
-            if !noWait { try await StartProgress(client: client).untilReady(names) }
+            do {
+                if !noWait { try await StartProgress(client: client).untilReady(names) }
+            } catch let complaint as Complaint {
+                print(Ps.table(try await client.list()))
+                throw complaint
+            }
             print(Ps.table(try await client.list()))
         }
     }
 
     private func load() throws -> Configuration {
         do {
-            return try Configuration.load(file: file, models: DeviceModel.allCases.map(\.rawValue))
+            return try Configuration.load(
+                file: file, models: DeviceModel.allCases.map(\.rawValue), nics: NetworkModel.allCases.map(\.rawValue))
         } catch {
             throw Complaint("\(error)", status: 2)
         }
@@ -55,6 +81,7 @@ struct Up: AsyncParsableCommand {
             accelerator,
         ]
         if let libvirtURI { arguments += ["--libvirt-uri", libvirtURI] }
+        for address in force { arguments += ["--force", address] }
         return arguments
     }
 

@@ -50,6 +50,10 @@ struct Droverd: AsyncParsableCommand {
         help: "auto: kvm where a stock kernel really runs under it, else tcg. Or tcg, or kvm.", completion: .list(["auto", "tcg", "kvm"]))
     var accelerator = "auto"
 
+    @Option(
+        help: ArgumentHelp("A PCI device to take even when the host is using it. May be repeated.", valueName: "address"))
+    var force: [String] = []
+
     @Option(help: "trace, debug, info, notice, warning, error or critical; for the client stubs too.")
     var logLevel = "info"
 
@@ -69,10 +73,12 @@ struct Droverd: AsyncParsableCommand {
         var logger = Logger(label: "droverd", factory: { StreamLogHandler.standardError(label: $0) })
         logger.logLevel = Logger.Level(rawValue: logLevel) ?? .info
         do {
-            let configuration = try Configuration.load(file: config, models: DeviceModel.allCases.map(\.rawValue))
-            let options = SupervisorOptions(
+            let configuration = try Configuration.load(
+                file: config, models: DeviceModel.allCases.map(\.rawValue), nics: NetworkModel.allCases.map(\.rawValue))
+            var options = SupervisorOptions(
                 configurationFile: config, runDirectory: runDir, cacheDirectory: cacheDir, libvirtURI: libvirtURI,
                 accelerator: Accelerator(rawValue: accelerator), recipesDirectory: recipes, logLevel: logLevel)
+            options.forcedDevices = force
             let supervisor = try await Supervisor(configuration, options: options, logger: logger)
             let api = ControlServer(
                 service: supervisor, socketPath: RunDirectory(path: options.runDirectory).apiSocket, logger: logger)

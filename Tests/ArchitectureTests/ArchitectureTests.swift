@@ -39,6 +39,23 @@ struct ArchitectureTests {
         }
     }
 
+    @Test func everyRoomIsInTheReadersPicture() throws {
+        let text = try String(contentsOf: root.appending(path: "README.md"), encoding: .utf8)
+        let start = try #require(text.range(of: "## Architecture\n\n```\n"), "the README begins its architecture with a picture")
+        let end = try #require(text.range(of: "\n```\n", range: start.upperBound..<text.endIndex))
+        let picture = text[start.upperBound..<end.lowerBound]
+        let words = Set(picture.split { !$0.isLetter && !$0.isNumber && $0 != "-" }.map(String.init))
+        for room in try FileManager.default.contentsOfDirectory(atPath: root.appending(path: "Sources").path) {
+            #expect(words.contains(room), "Sources/\(room) is not in the README's picture")
+        }
+        for line in picture.split(separator: "\n") where line.contains("◇") {
+            for part in line.components(separatedBy: "◇").dropLast() {
+                let room = try #require(part.split { !$0.isLetter && !$0.isNumber && $0 != "-" }.last.map(String.init))
+                #expect(Arrows.shared.contains(room), "the README says that \(room) compiles for the guest")
+            }
+        }
+    }
+
     @Test func importsFollowTheArrows() throws {
         for room in try swiftRooms() {
             let allowed = Arrows.rooms[room] ?? []

@@ -4,7 +4,7 @@
 enum Arrows {
     /// Rooms that compile for the guest too: Embedded Swift, no Foundation.
     static let shared: Set<String> = [
-        "LinuxSystem", "Virtqueue", "VirtioBlock", "VirtioMessage", "ServerStub", "drover-server-stub",
+        "LinuxSystem", "Virtqueue", "VirtioBlock", "VirtioMessage", "Netlink", "VirtioNet", "ServerStub", "drover-server-stub",
     ]
 
     static let rooms: [String: Set<String>] = [
@@ -13,31 +13,40 @@ enum Arrows {
         "Virtqueue": ["CLinux"],
         "VirtioBlock": [],
         "VirtioMessage": [],
+        "Netlink": ["CLinux", "LinuxSystem"],
+        "VirtioNet": [],
         // The message path.
-        "ServerStub": ["CLinux", "LinuxSystem", "Virtqueue", "VirtioBlock", "VirtioMessage"],
+        "ServerStub": ["CLinux", "LinuxSystem", "Netlink", "Virtqueue", "VirtioBlock", "VirtioMessage", "VirtioNet"],
         "VhostUser": ["CLinux", "LinuxSystem", "Virtqueue"],
-        "ClientStub": ["CLinux", "LinuxSystem", "Virtqueue", "VirtioBlock", "VirtioMessage", "VhostUser"],
+        "ClientStub": ["CLinux", "LinuxSystem", "StubControl", "Virtqueue", "VirtioBlock", "VirtioMessage", "VhostUser"],
         "FrontEnds": ["CLinux", "LinuxSystem", "ClientStub"],
+        "NetworkStub": [
+            "CLinux", "LinuxSystem", "Netlink", "ClientStub", "StubControl", "VhostUser", "VirtioMessage", "VirtioNet", "Virtqueue",
+        ],
         "StubControl": [],
         // Policy.
         "ControlModel": [],
         "DroverConfiguration": [],
+        "Installation": [],
         "Hypervisor": ["CLibvirt", "CLinux", "LinuxSystem"],
         "PCIInventory": ["CPCI"],
         "ImageBuilder": ["CZstd"],
         "Accounting": ["ControlModel", "LinuxSystem"],
         "Supervision": [
-            "Accounting", "CLinux", "ControlModel", "DroverConfiguration", "Hypervisor", "ImageBuilder", "LinuxSystem",
-            "PCIInventory", "StubControl",
+            "Accounting", "CLinux", "ControlModel", "DroverConfiguration", "Hypervisor", "ImageBuilder", "Installation", "LinuxSystem",
+            "Netlink", "PCIInventory", "StubControl",
         ],
         "ControlAPI": ["ControlModel"],
         // Programs.
-        "drover": ["ControlAPI", "ControlModel", "DroverConfiguration", "Hypervisor", "ImageBuilder", "LinuxSystem", "PCIInventory"],
+        "drover": [
+            "ControlAPI", "ControlModel", "DroverConfiguration", "Hypervisor", "ImageBuilder", "Installation", "LinuxSystem",
+            "PCIInventory",
+        ],
         "droverd": ["ControlAPI", "ControlModel", "DroverConfiguration", "Hypervisor", "LinuxSystem", "Supervision"],
-        "drover-client-stub": ["CLinux", "ClientStub", "FrontEnds", "LinuxSystem", "StubControl"],
+        "drover-client-stub": ["CLinux", "ClientStub", "FrontEnds", "LinuxSystem", "NetworkStub", "StubControl"],
         "drover-server-stub": ["CLinux", "LinuxSystem", "ServerStub"],
-        "drover-demo": ["ControlAPI", "ControlModel", "DroverConfiguration", "LinuxSystem"],
-        "drover-bench": ["LinuxSystem"],
+        "drover-demo": ["ControlAPI", "ControlModel", "DroverConfiguration", "LinuxSystem", "Netlink"],
+        "drover-bench": ["LinuxSystem", "StubControl"],
     ]
 
     /// Packages and toolchain modules, with the rooms that may use each. `nil`: every room that is not shared.

@@ -26,6 +26,12 @@ final class FakeServer {
     var patience = Int.max
     var doorbells = 0
     var answersPings = true
+    /// What the disk says it is.
+    var serial = "SERIAL-1"
+    /// The status of the answer to the question for the serial number.
+    var identifyStatus: UInt8 = 0
+    var identifiesItself = true
+    private var isIdentified = false
 
     let memory: PoolMemory
     private var queue: DeviceVirtqueue?
@@ -96,12 +102,27 @@ final class FakeServer {
                 untrustedSize: set.size, descriptors: set.descriptors, driver: set.driver, device: set.device, in: memory)
             queue = try DeviceVirtqueue(layout, in: memory, features: [.indirectDescriptors, .eventIndex])
             _ = queue?.enableNotification()
+            isIdentified = false
             try outbox.virtqueueSet(device: device, token: token)
         case .eventAvail:
-            doorbells += 1
+            if isIdentified { doorbells += 1 } else if identifiesItself { try identify(device) }
         default:
             break
         }
+    }
+
+    /// Answers the first request of a driver: which disk this is.
+    private func identify(_ device: UInt16) throws {
+        guard try queue?.pop(from: memory, into: &chain) ?? false else { return }
+        isIdentified = true
+        var bytes = Array(serial.utf8.prefix(20))
+        bytes += [UInt8](repeating: 0, count: 20 - bytes.count)
+        _ = bytes.withUnsafeBytes { chain.copyWritable(from: $0) }
+        _ = chain.storeLastWritableByte(identifyStatus)
+        queue?.pushUsed(head: chain.head, length: 21)
+        _ = queue?.publishUsed()
+        _ = queue?.enableNotification()
+        try outbox.eventUsed(device: device, queue: 0)
     }
 
     /// Serves what is on the ring; returns how many requests.

@@ -1,3 +1,4 @@
+import StubControl
 import Testing
 import VirtioBlock
 import VirtioMessage

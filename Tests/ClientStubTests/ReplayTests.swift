@@ -1,3 +1,4 @@
+import StubControl
 import Testing
 import VirtioBlock
 
@@ -90,6 +91,42 @@ struct ReplayTests {
         fixture.engine.endSession(try #require(size), now: fixture.now)
         let name = #expect(throws: SessionEnd.self) { try fixture.connect(generation: 3) { $0.name = "vdb" } }
         #expect(name?.reason == "the new life offers vdb, which the first did not")
+    }
+
+    @Test func anotherDiskOfTheSameSizeIsRefusedAndNothingIsReplayedOntoIt() throws {
+        let fixture = try EngineFixture()
+        try fixture.connect { $0.patience = 0 }
+        _ = fixture.write(1, 7, at: 0)
+        try fixture.turn()
+        fixture.engine.endSession(SessionEnd(.hangUp, "killed"), now: fixture.now)
+        let swapped = #expect(throws: SessionEnd.self) { try fixture.connect(generation: 2) { $0.serial = "SERIAL-2" } }
+        let reason = "vda is another disk: it has the serial number 'SERIAL-2', and had the serial number 'SERIAL-1'"
+        #expect(swapped == SessionEnd(.protocolViolation, reason))
+        fixture.engine.endSession(try #require(swapped), now: fixture.now)
+        #expect(fixture.engine.held == 1)
+        let mute = #expect(throws: SessionEnd.self) { try fixture.connect(generation: 3) { $0.identifyStatus = 2 } }
+        #expect(mute?.reason == "vda is another disk: it has no serial number, and had the serial number 'SERIAL-1'")
+        fixture.engine.endSession(try #require(mute), now: fixture.now)
+        try fixture.connect(generation: 4)
+        try fixture.turn()
+        #expect(fixture.completions() == [1: .ok], "the request waited for its own disk")
+    }
+
+    @Test func disksWithoutASerialNumberAreTheSame() throws {
+        let fixture = try EngineFixture()
+        try fixture.connect { $0.identifyStatus = 2 }
+        fixture.engine.endSession(SessionEnd(.hangUp, "killed"), now: fixture.now)
+        try fixture.connect(generation: 2) { $0.serial = "" }
+        #expect(fixture.engine.state == .ready)
+    }
+
+    @Test func aDiskThatDoesNotSayWhichItIsGetsNoSession() throws {
+        let fixture = try EngineFixture()
+        try fixture.connect { $0.identifiesItself = false }
+        #expect(fixture.engine.state == .waiting)
+        let deadline = fixture.engine.nextDeadline
+        let end = #expect(throws: SessionEnd.self) { try fixture.engine.checkDeadlines(&fixture.outbox, now: deadline) }
+        #expect(end == SessionEnd(.handshakeTimeout, "no answer while reading a disk's serial number"))
     }
 
     @Test func heldRequestsFailAfterTheirLimitAndNotBefore() throws {

@@ -38,11 +38,14 @@ struct ControlAPITests {
             try await client.inject("nvme0", .hang)
             #expect(try await client.report(interval: 2.5).intervalSeconds == 2.5)
             #expect(try await client.report(interval: nil).intervalSeconds == 99)
+            #expect(try await client.interface("a/b").interface.mtu == 1500)
+            #expect(
+                try await client.change("a/b", try InterfaceChange(parsing: ["mtu=9000", "coalesce=rx-usecs:50"])).interface.mtu == 9000)
             try await client.down()
             #expect(
                 await service.calls == [
                     "list", "inspect a b/ü%", "start nvme0", "stop nvme0", "restart nvme0", "inject nvme0 hang", "report 2.5", "report nil",
-                    "down",
+                    "interface a/b", "change a/b 9000 50", "down",
                 ])
         }
     }
@@ -121,6 +124,21 @@ actor RecordingService: ControlService {
     }
 
     func inject(_ name: String, _ fault: InjectedFault) async throws(ControlError) { calls.append("inject \(name) \(fault.rawValue)") }
+
+    private func detail(_ name: String, mtu: Int) -> InterfaceDetail {
+        InterfaceDetail(
+            ddos: name, phase: .ready, interface: InterfaceSummary(name: "dr-eth0", mtu: mtu), smallestMTU: 68, largestMTU: 9000)
+    }
+
+    func interface(_ name: String) async throws(ControlError) -> InterfaceDetail {
+        calls.append("interface \(name)")
+        return detail(name, mtu: 1500)
+    }
+
+    func change(_ name: String, _ change: InterfaceChange) async throws(ControlError) -> InterfaceDetail {
+        calls.append("change \(name) \(change.mtu ?? 0) \(change.coalescing?.receiveMicroseconds ?? 0)")
+        return detail(name, mtu: change.mtu ?? 1500)
+    }
 
     func events(from: UInt64, follow: Bool) async throws(ControlError) -> AsyncThrowingStream<Event, any Error> {
         AsyncThrowingStream { continuation in

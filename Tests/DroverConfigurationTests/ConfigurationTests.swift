@@ -2,11 +2,12 @@ import DroverConfiguration
 import Testing
 
 let models = ["nvme", "ahci", "sym53c8xx", "virtio_blk"]
+let nics = ["e1000e", "pcnet32"]
 
 /// The problems of a text, as `line:column: message`.
 func problems(_ text: String) -> [String] {
     do throws(ConfigurationError) {
-        _ = try Configuration(parsing: text, file: "test.yaml", models: models)
+        _ = try Configuration(parsing: text, file: "test.yaml", models: models, nics: nics)
         return []
     } catch {
         return error.problems.map { "\($0.line):\($0.column): \($0.message)" }
@@ -14,7 +15,7 @@ func problems(_ text: String) -> [String] {
 }
 
 func parse(_ text: String) throws -> Configuration {
-    try Configuration(parsing: text, file: "test.yaml", models: models)
+    try Configuration(parsing: text, file: "test.yaml", models: models, nics: nics)
 }
 
 @Suite("Configuration")
@@ -30,6 +31,7 @@ struct ConfigurationTests {
                 memory: 256MiB
                 pool: 32MiB
                 vcpus: 2
+                limits: { cpu: 150%, memory: 1GiB }
                 queueSize: 64
                 frontends: [ nbd: { socket: /run/my.sock } ]
                 autostart: false
@@ -49,6 +51,7 @@ struct ConfigurationTests {
         expected.memory = .mebibytes(256)
         expected.pool = .mebibytes(32)
         expected.vcpus = 2
+        expected.limits = ResourceLimits(cpu: 1.5, memory: .mebibytes(1024))
         expected.queueSize = 64
         expected.frontEnds = [.nbd(socket: "/run/my.sock")]
         expected.autostart = false
@@ -112,6 +115,18 @@ struct ConfigurationTests {
         ),
         ("ddos:\n  a:\n    device: { pci: \"01:00.0\" }\n    vcpus: one", "4:12: 'ddos.a.vcpus' has to be a whole number, not 'one'"),
         ("ddos:\n  a:\n    device: { pci: \"01:00.0\" }\n    vcpus: 0", "4:12: 'ddos.a.vcpus' is 0; it has to be from 1 to 64"),
+        (
+            "ddos:\n  a:\n    device: { pci: \"01:00.0\" }\n    limits: { cpu: 0.5 }",
+            "4:20: 'ddos.a.limits.cpu' has to be a percentage of one CPU, such as 50%, not '0.5'"
+        ),
+        (
+            "ddos:\n  a:\n    device: { pci: \"01:00.0\" }\n    limits: { cpu: 0% }",
+            "4:20: 'ddos.a.limits.cpu' is 0%; it has to be from 1% to 10000%"
+        ),
+        (
+            "ddos:\n  a:\n    device: { pci: \"01:00.0\" }\n    limits: { memory: 200MiB }",
+            "3:5: 'ddos.a.limits.memory' is 200MiB; the guest's 128MiB and the VMM need 256MiB at least"
+        ),
         (
             "ddos:\n  a:\n    device: { pci: \"01:00.0\" }\n    queueSize: 100",
             "4:16: 'ddos.a.queueSize' is 100; it has to be a power of two"
@@ -195,7 +210,7 @@ struct ConfigurationTests {
 
     @Test func aMissingFileIsOneSentence() {
         do throws(ConfigurationError) {
-            _ = try Configuration.load(file: "/nowhere/drover.yaml", models: models)
+            _ = try Configuration.load(file: "/nowhere/drover.yaml", models: models, nics: nics)
             Issue.record("it was read")
         } catch {
             #expect(
@@ -253,10 +268,10 @@ struct QuantityTests {
 
 @Suite("Examples")
 struct ExampleTests {
-    @Test(arguments: ["demo", "passthrough", "reference"])
+    @Test(arguments: ["demo", "network", "passthrough", "reference"])
     func everyExampleIsValid(_ name: String) throws {
         let root = #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
-        let configuration = try Configuration.load(file: "/\(root)/Configs/\(name).yaml", models: models)
+        let configuration = try Configuration.load(file: "/\(root)/Configs/\(name).yaml", models: models, nics: nics)
         #expect(!configuration.ddos.isEmpty)
     }
 }

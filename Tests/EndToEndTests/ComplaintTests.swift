@@ -55,28 +55,42 @@ extension EndToEnd {
                         $0.restart = restart
                         $0.image = "debian-0.9"
                     },
+                    Plan("socket", "virtio_blk").with {
+                        $0.restart = restart
+                        $0.frontEnds = "[ nbd: { socket: \(full)/holder.sock } ]"
+                    },
+                    Plan("nodevice", "").with {
+                        $0.restart = restart
+                        $0.address = "ffff:fe:1f.7"
+                    },
                 ]
                 try await withRig("starts that cannot succeed", plans) { rig in
-                    try await Self.startsThatCannotSucceed(rig)
+                    try await Self.startsThatCannotSucceed(rig, holderSocket: full + "/holder.sock")
                 }
             }
         }
 
-        private static func startsThatCannotSucceed(_ rig: Rig) async throws {
+        private static func startsThatCannotSucceed(_ rig: Rig, holderSocket socket: String) async throws {
             let file = rig.dataDirectory + "/busy.img"
             #expect(FileManager.default.createFile(atPath: file, contents: nil))
             #expect(truncate(file, 64 << 20) == 0)
-            let socket = rig.dataDirectory + "/holder.sock"
             let holder = try rig.start(Programs.client("qemu-nbd"), ["--persistent", "--format=raw", "--socket=\(socket)", file])
             _ = try await eventually("qemu-nbd holds \(file)", within: .seconds(10)) { access(socket, F_OK) == 0 ? true : nil }
             let output = try await rig.drover("up", "-f", rig.configurationFile, within: .seconds(600))
-            expect(output, "'drover up' with DD/OSs that cannot start", status: 1, words: ["did not start"])
-            try await rig.untilReady("good", within: .seconds(120))
+            expect(
+                output, "'drover up' with DD/OSs that cannot start", status: 1,
+                words: [
+                    "5 of 6 DD/OSs did not start", "busy: ", "the device is busy", "full: ", "disk is full", "recipe: ", "debian-0.9",
+                    "socket: ", "nodevice: ", "drover inspect",
+                ])
+            #expect(!output.error.contains("drover logs"), "none of them has printed anything")
+            #expect(output.out.contains(/good +ready/), "the others are waited for: \(output.out)")
             try await rig.access(try await rig.uri("good"), "write -P 1 0 1M", "read -P 1 0 1M")
 
             let reasons = [
                 ("busy", ["the device is busy", "Find the other user"]), ("full", ["disk is full", "64 MiB", "Make room"]),
-                ("recipe", ["debian-0.9", "there is: debian-6.1"]),
+                ("recipe", ["debian-0.9", "there is: debian-6.1"]), ("socket", [socket, "in use"]),
+                ("nodevice", ["there is no PCI device at ffff:fe:1f.7", "lspci"]),
             ]
             for (name, words) in reasons {
                 let summary = try await eventually("\(name) is quarantined", within: .seconds(120)) {
@@ -101,6 +115,43 @@ extension EndToEnd {
                 try await second.finish(within: .seconds(30)), "a second droverd", status: 1,
                 words: ["another droverd", rig.runDirectory, "--run-dir"])
             #expect(try await rig.summary("good").phase == .ready, "a second supervisor changes nothing")
+        }
+
+        @Test(.timeLimit(.minutes(5)))
+        func anAcceleratorThatDoesNotWorkHereIsRefusedWithItsReason() async throws {
+            try await withRig("KVM where it does not work", [Plan("nvme0", "nvme")]) { rig in
+                let usable = try await rig.drover("doctor", "--json")
+                let output = try await rig.drover("up", "-f", rig.configurationFile, "--accelerator", "kvm", within: .seconds(120))
+                if usable.out.contains("KVM is used") {
+                    #expect(output.status == 0, "\(output.error)")
+                } else {
+                    Self.expect(output, "--accelerator kvm", status: 1, words: ["KVM cannot be used here: ", "--accelerator tcg", "auto"])
+                }
+                let unknown = try await rig.drover("up", "-f", rig.configurationFile, "--accelerator", "xen")
+                Self.expect(unknown, "--accelerator xen", status: 64, words: ["xen", "auto, tcg, kvm"])
+            }
+        }
+
+        /// Only where there is none: a device that can be taken would be.
+        @Test(.timeLimit(.minutes(5)))
+        func aDeviceWithoutAnIOMMUIsRefusedAndLeftToTheHost() async throws {
+            let functions = try FileManager.default.contentsOfDirectory(atPath: "/sys/bus/pci/devices").sorted()
+            let folder = "/sys/bus/pci/devices/"
+            let found = functions.first { address in
+                let code = (try? String(contentsOfFile: folder + address + "/class", encoding: .utf8)) ?? ""
+                return code.hasPrefix("0x01") && !FileManager.default.fileExists(atPath: folder + address + "/iommu_group")
+            }
+            guard let address = found else { return say("every disk controller of this machine is in an IOMMU group") }
+            let driver = try? FileManager.default.destinationOfSymbolicLink(atPath: folder + address + "/driver")
+            let plan = Plan("real", "").with {
+                $0.address = address
+                $0.restart = "{ backoff: 0.2s..1s, quarantine: { failures: 1, within: 2min } }"
+            }
+            try await withRig("\(address) without an IOMMU", [plan]) { rig in
+                let output = try await rig.drover("up", "-f", rig.configurationFile, within: .seconds(300))
+                Self.expect(output, "passthrough without an IOMMU", status: 1, words: [address, "IOMMU", "drover inspect"])
+            }
+            #expect((try? FileManager.default.destinationOfSymbolicLink(atPath: folder + address + "/driver")) == driver)
         }
 
         /// A file system of 16 MiB in memory.

@@ -56,12 +56,15 @@ actor EventFeed {
         events.filter { $0.ddos == name && $0.sequence > sequence }
     }
 
-    /// The first event of this kind after `sequence`. A quarantine that nobody waits for ends the waiting.
+    /// The first event of this kind after `sequence`. A quarantine that nobody waits for ends the waiting, and so does a failure where a start is
+    /// waited for: what follows is a recovery.
     func wait(_ kind: EventKind, of name: String, after sequence: UInt64, within limit: Duration) async throws -> Event {
         try await eventually("event '\(kind.rawValue)' of \(name)", within: limit) {
             let events = of(name, after: sequence)
             if let event = events.first(where: { $0.kind == kind }) { return event }
-            if let bad = events.first(where: { $0.kind == .quarantined }) { throw Failure("\(name): \(bad.message)") }
+            if let bad = events.first(where: { $0.kind == .quarantined || kind == .ready && $0.kind == .failed }) {
+                throw Failure("\(name): \(bad.message)")
+            }
             return nil
         }
     }

@@ -1,6 +1,7 @@
 import ControlAPI
 import ControlModel
 import Foundation
+import Synchronization
 import Testing
 
 extension EndToEnd {
@@ -10,26 +11,62 @@ extension EndToEnd {
             let plans = [Plan("crashing", "nvme"), Plan("quiet", "ahci").with { $0.mebibytes = 128 }]
             try await withRig("one DD/OS crashes again and again", plans) { rig in
                 try await rig.up()
-                let quiet = try Workload(rig, uri: try await rig.uri("quiet"), mebibytes: 56, rate: 400, backlog: 1024)
+                // At work over all of it, however long that takes.
+                let quietURI = try await rig.uri("quiet")
+                let enough = Mutex(false)
+                async let results = Self.workloads(until: { enough.withLock { $0 } }, rig, quietURI)
+                defer { enough.withLock { $0 = true } }
                 let uri = try await rig.uri("crashing")
+                try await rig.untilCompleted(200, on: "quiet")
+                // Alternately, so that whatever else the machine does meets both.
+                var undisturbed: [Double] = []
+                var disturbed: [Double] = []
                 let faults: [InjectedFault] = [.kill, .panic, .kill]
                 for (round, fault) in faults.enumerated() {
+                    undisturbed.append(try await Self.rate(of: "quiet", rig) { try await Task.sleep(for: .seconds(4)) })
                     let workload = try Workload(rig, uri: uri, mebibytes: 4, rate: 500, seed: round + 1)
                     try await rig.untilCompleted(200, on: "crashing")
-                    let recovery = try await rig.crash("crashing", fault)
+                    disturbed.append(
+                        try await Self.rate(of: "quiet", rig) {
+                            let recovery = try await rig.crash("crashing", fault)
+                            say("crashing: \(fault.rawValue), recovered after \(text(seconds: recovery.readySeconds))")
+                        })
                     let result = try await workload.result()
                     #expect(result.errors == 0, "\(result.output)")
-                    say("crashing: \(fault.rawValue), recovered after \(text(seconds: recovery.readySeconds))")
                 }
-                #expect(quiet.isRunning, "the quiet one has to be at work over all of it")
-                let result = try await quiet.result()
-                #expect(result.errors == 0, "\(result.output)")
+                let (alone, beside) = (undisturbed.sorted()[1], disturbed.sorted()[1])
+                say("quiet: \(Int(alone)) requests a second undisturbed, \(Int(beside)) while its neighbour crashes and comes back")
+                #expect(beside >= alone / 2, "\(undisturbed) \(disturbed)")
+                enough.withLock { $0 = true }
+                let quiet = try await results
+                for result in quiet { #expect(result.errors == 0, "\(result.output)") }
                 let summary = try await rig.summary("quiet")
                 #expect(summary.restarts == 0)
                 #expect(summary.generation == 1)
-                say("quiet: \(result.writes) writes, \(result.reads) verified, the slowest request took \(text(seconds: result.slowest))")
+                let (writes, reads) = quiet.reduce((0, 0)) { ($0.0 + $1.writes, $0.1 + $1.reads) }
+                let slowest = quiet.map(\.slowest).max() ?? 0
+                say("quiet: \(writes) writes, \(reads) verified, the slowest request took \(text(seconds: slowest))")
                 print(try await rig.succeed("report"))
             }
+        }
+
+        /// One verified workload after the other.
+        private static func workloads(until isEnough: @Sendable () -> Bool, _ rig: Rig, _ uri: String) async throws -> [Workload.Result] {
+            var results: [Workload.Result] = []
+            while !isEnough() {
+                let workload = try Workload(rig, uri: uri, mebibytes: 24, rate: 400, backlog: 1024, seed: results.count + 1)
+                results.append(try await workload.result())
+            }
+            return results
+        }
+
+        /// Requests a second that were completed while something happened.
+        private static func rate(of name: String, _ rig: Rig, during body: () async throws -> Void) async throws -> Double {
+            let clock = ContinuousClock()
+            let (before, start) = (try await rig.client.inspect(name).requests?.completed ?? 0, clock.now)
+            try await body()
+            let (after, end) = (try await rig.client.inspect(name).requests?.completed ?? 0, clock.now)
+            return Double(after - before) / (start.duration(to: end) / .seconds(1))
         }
 
         @Test(.timeLimit(.minutes(15)))

@@ -10,6 +10,17 @@ struct Plan: Sendable {
     /// The guests have no hardware to accelerate them, and share two CPUs with their clients.
     var requests = "{ deadline: 30s, whileDown: hold, pingTimeout: 2s }"
 
+    var autostart = true
+    var boot = "{ deadline: 2min }"
+    /// Instead of a model: a PCI function of the machine.
+    var address: String?
+
+    /// nil: none.
+    var limits: String?
+    var frontEnds = "[ nbd ]"
+    /// Instead of all of it.
+    var text: String?
+
     init(_ name: String, _ model: String) {
         self.name = name
         self.model = model
@@ -21,16 +32,24 @@ struct Plan: Sendable {
         return plan
     }
 
-    func yaml(folder: String) -> String {
+    private func emulated(_ folder: String) -> String {
+        "{ emulated: \(model), backing: { file: \(file ?? "\(folder)/\(name).img"), size: \(mebibytes)MiB } }"
+    }
+
+    func yaml(folder: String) -> String { text ?? blockText(folder) }
+
+    private func blockText(_ folder: String) -> String {
         """
           \(name):
             class: block
-            device: { emulated: \(model), backing: { file: \(file ?? "\(folder)/\(name).img"), size: \(mebibytes)MiB } }
+            device: \(address.map { "{ pci: \"\($0)\" }" } ?? emulated(folder))
             image: \(image)
-            frontends: [ nbd ]
+            frontends: \(frontEnds)
+            autostart: \(autostart)
+            boot: \(boot)
             restart: \(restart)
             requests: \(requests)
-
+        \(limits.map { "    limits: \($0)\n" } ?? "")
         """
     }
 }

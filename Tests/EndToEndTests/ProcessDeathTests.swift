@@ -94,6 +94,36 @@ extension EndToEnd {
             }
         }
 
+        @Test(.timeLimit(.minutes(10)))
+        func aClientStubThatDiedWhileNoSupervisorWatchedIsReplacedByTheNextOne() async throws {
+            try await withRig("SIGKILL of droverd, then of the client stub", [Plan("nvme0", "nvme")]) { rig in
+                try await rig.up()
+                let before = try await rig.summary("nvme0")
+                guard let stub = before.stubPID, let disk = before.disks.first, let socket = before.frontEnds.first?.path else {
+                    throw Failure("nvme0 has no stub, disk or socket")
+                }
+                let image = "driver=nbd,server.type=unix,server.path=\(socket),export=\(disk.name),reconnect-delay=120"
+                let client = try rig.start(
+                    Programs.client("stdbuf"), ["-oL", Programs.client("qemu-io"), "--image-opts", image], takesInput: true)
+                try await Self.transfer("write -f -P 0x5a 0 1M", client)
+                try await Self.killSupervisor(rig)
+                kill(stub, SIGKILL)
+                async let read: Void = Self.transfer("read -P 0x5a 0 1M", client)
+                try await Task.sleep(for: .seconds(1))
+                try await rig.up()
+                try await read
+                try await Self.transfer("write -f -P 0x6b 1M 1M", client)
+                let output = try await client.finish(within: .seconds(30))
+                #expect(output.status == 0 && !output.out.contains("failed"), "\(output.out) \(output.error)")
+                try await rig.access(try await rig.uri("nvme0"), "read -P 0x5a 0 1M", "read -P 0x6b 1M 1M")
+                let after = try await rig.summary("nvme0")
+                #expect(after.stubPID != stub && after.stubPID != nil)
+                #expect(after.vmmPID != before.vmmPID, "a VM whose vsock device is gone is of no use")
+                #expect(after.generation == before.generation + 1)
+                say("a new stub, pid \(after.stubPID ?? 0), life \(after.generation); the client reconnected and found its data")
+            }
+        }
+
         /// Has qemu-io move a MiB, and waits until it did. One command at a time: it overlooks lines that come together.
         private static func transfer(_ command: String, _ client: RunningCommand) async throws {
             func done() -> Int { client.outputSoFar.components(separatedBy: " 1048576/1048576 ").count }

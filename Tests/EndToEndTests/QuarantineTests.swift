@@ -27,10 +27,12 @@ extension EndToEnd {
                 #expect(detail.summary.status.contains("quarantined after 2 failures within"))
                 #expect(detail.failures.count == 2)
                 #expect(detail.failures.allSatisfy { $0.cause == .panic })
-                // Not the panic's own line: the kernel defers what it prints in an NMI, and the VMM stops it before.
-                #expect(detail.lastConsoleLines.contains { $0.contains("drover") }, "\(detail.lastConsoleLines)")
+                #expect(detail.failures.allSatisfy { $0.reason.contains("NMI") }, "the kernel's own words: \(detail.failures)")
+                #expect(detail.summary.status.contains("NMI"))
+                let panic = "Kernel panic - not syncing"
+                #expect(detail.lastConsoleLines.contains { $0.contains(panic) }, "\(detail.lastConsoleLines)")
                 let inspected = try await rig.succeed("inspect", "nvme0")
-                #expect(inspected.contains("last lines of the console"), "'drover inspect' shows the console's last lines")
+                #expect(inspected.contains("last lines of the console") && inspected.contains(panic), "'drover inspect' shows them")
 
                 let failed = try await held.result(within: .seconds(60))
                 #expect(failed.errors > 0, "requests that wait get an error, not silence")

@@ -93,9 +93,26 @@ final class Rig: Sendable {
         let kinds = await events.of(name, after: before).filter { $0.sequence <= recovered.sequence }.map(\.kind)
         let order = kinds.filter { [.injected, .failed, .fenced, .started, .recovered].contains($0) }
         guard order == [.injected, .failed, .fenced, .started, .recovered] else {
-            throw Failure("\(name): a recovery from \(fault.rawValue) in another order: \(kinds.map(\.rawValue))")
+            let story = await events.of(name, after: before).filter { $0.kind != .guestLog }.map { "\($0.kind.rawValue): \($0.message)" }
+            throw Failure("\(name): a recovery from \(fault.rawValue) in another order: \(story.joined(separator: "; "))")
         }
         guard let recovery = recovered.recovery else { throw Failure("\(name): event 'recovered' has no figures") }
+        // droverd says when the old VMM was gone and reaped, the client stub, by the same clock, when it sent requests again.
+        let fenced = try await events.wait(.fenced, of: name, after: before, within: .seconds(1))
+        let replayed = try replayTime(of: name, generation: recovered.generation ?? recovery.generation + 1)
+        guard fenced.time.timeIntervalSince1970 <= replayed else {
+            throw Failure(
+                "\(name): requests were sent again \(text(seconds: fenced.time.timeIntervalSince1970 - replayed)) before the fence")
+        }
         return recovery
+    }
+
+    /// When the session of this life began, and with it the replay: seconds since 1970, by the client stub's own log.
+    private func replayTime(of name: String, generation: UInt64) throws -> Double {
+        let log = try String(contentsOfFile: "\(runDirectory)/ddos/\(name)/stub.log", encoding: .utf8)
+        guard let line = log.split(separator: "\n").last(where: { $0.contains("session \(generation) is ready") }),
+            let time = line.split(separator: " ").first.flatMap({ Double($0) })
+        else { throw Failure("the client stub of \(name) does not log the session of life \(generation): \(log.suffix(600))") }
+        return time
     }
 }

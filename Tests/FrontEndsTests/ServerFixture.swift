@@ -46,6 +46,7 @@ final class ServerFixture: Sendable {
             var known = service.exportsKnown
             var shuttingDown = false
             server.start(loop: &loop, service: &service)
+            var turn = 0
             while !server.isFinished {
                 if stopping.load(ordering: .relaxed) && !shuttingDown {
                     shuttingDown = true
@@ -68,6 +69,10 @@ final class ServerFixture: Sendable {
                 }
                 service.work()
                 if service.hasCompletions { continue }
+                // Both ways of receiving, in turn.
+                turn += 1
+                if turn % 2 == 0, server.lookAround(loop: &loop, service: &service) { continue }
+                server.sleeps(loop: &loop, service: &service)
                 state.clients.store(server.clientCount, ordering: .relaxed)
                 // Short naps, so that the test's wishes are seen.
                 try loop.wait(until: min(server.nextDeadline, loop.now + 5_000_000))

@@ -33,10 +33,11 @@ import Testing
 
     @Test func deviceThatDoesNotOpenIsNamedWithItsReason() {
         let choice = Accelerator.choose(AcceleratorSignals(device: .closed(errno: EACCES)))
+        let objection = "/dev/kvm cannot be opened (Permission denied)"
         #expect(
             choice
                 == AcceleratorChoice(
-                    accelerator: .tcg, reason: "KVM is not used, QEMU translates instead: /dev/kvm cannot be opened (Permission denied)."))
+                    accelerator: .tcg, reason: "KVM is not used, QEMU translates instead: \(objection).", objection: objection))
     }
 
     @Test func signalsAreReadFromAMadeUpMachine() throws {

@@ -53,6 +53,16 @@ import Testing
                 """)
     }
 
+    @Test func limitsAreOfTheWholeMachine() throws {
+        var spec = Self.spec()
+        spec.cpuLimit = 0.5
+        spec.memoryLimitMiB = 512
+        let document = try text(spec)
+        #expect(document.contains("<cputune><global_period>100000</global_period><global_quota>50000</global_quota></cputune>"))
+        spec.cpuLimit = .infinity
+        #expect(throws: HypervisorError.self) { try text(spec) }
+    }
+
     @Test func noValueLeavesItsPlace() throws {
         let evil = "/a'/><x y=\"z\">&\n]]>\u{1}"
         var spec = Self.spec(.emulated(.nvme, backingFile: evil))
@@ -81,9 +91,11 @@ import Testing
     }
 
     @Test func passthroughSitsInTheDevicesSlot() throws {
-        let text = try text(Self.spec(.pci(address: "0000:01:00.1")))
+        let text = try text(Self.spec(.pci(PCIPlace(domain: 0, bus: 1, slot: 0, function: 1))))
         #expect(text.contains("<source><address domain='0x0' bus='0x1' slot='0x0' function='0x1'/></source>"))
         #expect(text.contains("<address type='pci' domain='0x0' bus='0x0' slot='0x10' function='0x0'/>"))
+        #expect(text.contains("managed='no'"))
+        #expect(text.contains("<rom enabled='no'/>"))
     }
 
     @Test(arguments: DeviceModel.allCases) func everyModelSitsInTheDevicesSlot(model: DeviceModel) throws {
@@ -103,10 +115,9 @@ import Testing
         #expect(throws: HypervisorError.self) { try DomainXML(Self.spec(name: name), emulator: "/q") }
     }
 
-    @Test(arguments: ["01:00.0", "0000:01:00", "0000:01:20.0", "0000:01:00.8", "0000:01:00.0'", "+000:01:00.0", ""])
-    func wrongPCIAddressIsRefused(address: String) {
-        #expect(PCIAddress(address) == nil)
-        #expect(throws: HypervisorError.self) { try DomainXML(Self.spec(.pci(address: address)), emulator: "/q") }
+    @Test(arguments: [PCIPlace(domain: 0, bus: 1, slot: 32, function: 0), PCIPlace(domain: 0, bus: 1, slot: 0, function: 8)])
+    func aPlaceThatCannotBeIsRefused(place: PCIPlace) {
+        #expect(throws: HypervisorError.self) { try DomainXML(Self.spec(.pci(place)), emulator: "/q") }
     }
 
     @Test func socketPathThatDoesNotFitIsNamed() {

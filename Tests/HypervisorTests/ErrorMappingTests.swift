@@ -28,15 +28,21 @@ import Testing
 
     @Test func passthroughWithoutIOMMUSaysWhatToTurnOn() {
         let error = start("unsupported configuration: host doesn't support passthrough of host PCI devices") {
-            $0.device = .pci(address: "0000:01:00.0")
+            $0.device = .pci(PCIPlace(domain: 0, bus: 1, slot: 0, function: 0))
         }
         #expect(error == .deviceUnavailable(machine: "nvme0", detail: "host doesn't support passthrough of host PCI devices"))
         #expect(error.remedy?.contains("IOMMU") == true)
     }
 
+    @Test func aHostWithoutControlGroupsKeepsNoLimits() {
+        let error = start("unsupported configuration: cgroup CPU is required for scheduler tuning") { $0.cpuLimit = 0.5 }
+        #expect(error == .limitUnavailable(machine: "nvme0", detail: "cgroup CPU is required for scheduler tuning"))
+        #expect(error.remedy?.contains("limits") == true)
+    }
+
     @Test func groupInUseIsABusyDevice() {
         let error = start("x", log: ["qemu-system-x86_64: -device vfio-pci: failed to open /dev/vfio/6: Device or resource busy"]) {
-            $0.device = .pci(address: "0000:01:00.0")
+            $0.device = .pci(PCIPlace(domain: 0, bus: 1, slot: 0, function: 0))
         }
         #expect(error == .deviceBusy(machine: "nvme0", detail: "failed to open /dev/vfio/6: Device or resource busy"))
     }

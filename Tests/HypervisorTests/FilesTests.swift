@@ -70,10 +70,11 @@ import Testing
 
 @Suite struct ProcessStatusTests {
     @Test func nameMayHoldAnything() {
-        let status = ProcessStatus(line: "12 (a) Z (b) Z 34 1 1")
+        let status = ProcessStatus(line: "12 (a) Z (b) Z 34 6 5")
         #expect(status?.name == "a) Z (b")
         #expect(status?.state == "Z")
         #expect(status?.parent == 34)
+        #expect(status?.session == 5)
         #expect(ProcessStatus(line: "12 (a") == nil)
         #expect(ProcessStatus(line: ") 12 (") == nil)
     }

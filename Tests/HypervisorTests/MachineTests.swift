@@ -71,6 +71,42 @@ import Testing
         await hypervisor.close()
     }
 
+    /// What libvirt forks to become QEMU, and what fails before it does: nobody else reaps it, and libvirt waits for that for half a minute.
+    @Test func aDaemonThatEndedBeforeItWasQEMUIsReaped() async throws {
+        try ProcessControl.becomeChildSubreaper()
+        let shell = Process()
+        shell.executableURL = URL(filePath: "/usr/bin/setsid")
+        shell.arguments = ["sh", "-c", "sleep 0.1 & echo $!"]
+        let output = Pipe()
+        shell.standardOutput = output
+        try shell.run()
+        let text = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
+        let pid = try #require(Int32(text.trimmingCharacters(in: .newlines)))
+        let reaped = try VMMProcess.reapingEmulators { () throws(HypervisorError) in
+            let deadline = ContinuousClock.now + .seconds(10)
+            while kill(pid, 0) == 0, ContinuousClock.now < deadline { usleep(5000) }
+            return kill(pid, 0) == -1 && errno == ESRCH
+        }
+        #expect(reaped)
+        shell.waitUntilExit()
+        #expect(shell.terminationStatus == 0, "a child of one's own is left to whom started it")
+    }
+
+    /// A QEMU that makes a daemon of itself, as libvirt runs it to ask what it can do: the first of its forks is somebody's who waits for it.
+    @Test func aChildThatIsWaitedForIsNotReapedWhateverItsName() throws {
+        let place = TemporaryDirectory()
+        let program = place.path + "/qemu-system-test"
+        try FileManager.default.copyItem(atPath: "/bin/true", toPath: program)
+        var pid: pid_t = 0
+        #expect(posix_spawn(&pid, program, nil, nil, [strdup(program), nil], nil) == 0)
+        try VMMProcess.reapingEmulators { () throws(HypervisorError) in
+            // Long after it has ended, and after several looks around.
+            let deadline = ContinuousClock.now + .milliseconds(300)
+            while ContinuousClock.now < deadline { usleep(5000) }
+        }
+        #expect(waitpid(pid, nil, 0) == pid, "it was left to whom started it")
+    }
+
     @Test func rebootOfTheGuestEndsItsLife() async throws {
         let place = try Place()
         let hypervisor = try await place.open()
@@ -85,8 +121,8 @@ import Testing
     }
 }
 
-/// One test's run directory and disk.
-private final class Place {
+/// One test's run directory and devices.
+final class Place {
     let directory = TemporaryDirectory()
 
     init() throws {
@@ -106,12 +142,12 @@ private final class Place {
         return TemporaryDirectory()
     }()
 
-    func spec() throws -> VirtualMachineSpec {
+    func spec(_ device: DeviceBinding? = nil) throws -> VirtualMachineSpec {
         let disk = try BackingFile.prepare(path: directory.path + "/disk.img", size: 16 << 20, for: .nvme)
         try directory.write("", to: "initrd")
         return VirtualMachineSpec(
             name: "drover-test", memoryMiB: 128, kernel: try TestKernel.path(cache: MachineTests.cache), initrd: directory.path + "/initrd",
-            commandLine: "console=ttyS0 panic=0", device: .emulated(.nvme, backingFile: disk.path),
+            commandLine: "console=ttyS0 panic=0", device: device ?? .emulated(.nvme, backingFile: disk.path),
             consoleLog: directory.path + "/console.log")
     }
 
@@ -125,14 +161,10 @@ private final class Place {
     }
 }
 
-/// A stock kernel to boot.
+/// A stock kernel to boot, of this suite's own: one from an image may be lean, and tells of its panic instead of rebooting.
 enum TestKernel {
     static func path(cache: String) throws -> String {
         let manager = FileManager.default
-        for image in (try? manager.contentsOfDirectory(atPath: cache + "/images")) ?? [] {
-            let kernel = "\(cache)/images/\(image)/vmlinux"
-            if manager.isReadableFile(atPath: kernel) { return kernel }
-        }
         let place = cache + "/test-kernel"
         if let kernel = unpacked(place) { return kernel }
         try manager.createDirectory(atPath: place, withIntermediateDirectories: true)

@@ -87,6 +87,9 @@ final class FakeArchive {
         if let bytes { try scratch.write("served.deb", bytes) }
     }
 
+    /// apt-get serves each package by its name from now on.
+    func serveBoth() throws { try scratch.write("serve-both", []) }
+
     func removeIndex() throws { try FileManager.default.removeItem(atPath: scratch.file("index")) }
 
     /// Names in `building/` and `images/`, to see what a failure leaves.
@@ -113,6 +116,14 @@ final class FakeArchive {
             #!/bin/sh
             printf x >>'\(path)/runs'
             [ -f '\(path)/slow' ] && sleep 30
+            for last; do :; done
+            if [ -f '\(path)/serve-both' ]; then
+                case "$last" in
+                    linux-source-*) cp '\(path)/source.deb' ./source.deb ;;
+                    *) cp '\(path)/kernel.deb' ./kernel.deb ;;
+                esac
+                exit
+            fi
             if [ ! -f '\(path)/served.deb' ]; then
                 echo 'E: Failed to fetch http://example.invalid/x.deb  Could not resolve' >&2
                 exit 100

@@ -17,6 +17,8 @@ import Testing
             modules: [virtio_pci, "nvme poll_queues=1"]
             aliases:
               - { match: "pci:v00001AF4d*", driver: virtio_pci }
+            memory: 96MiB
+            pool: 8MiB
             commandLine: console=ttyS0 panic=0
             """)
         #expect(
@@ -24,7 +26,8 @@ import Testing
                 == ImageRecipe(
                     name: "r", kind: .stock, description: "a kernel", package: "linux-image-6.1.0-56-amd64", version: "6.1.192-2",
                     modules: ["virtio_pci", "nvme poll_queues=1"],
-                    aliases: [.init(match: "pci:v00001AF4d*", driver: "virtio_pci")], commandLine: "console=ttyS0 panic=0"))
+                    aliases: [.init(match: "pci:v00001AF4d*", driver: "virtio_pci")], commandLine: "console=ttyS0 panic=0",
+                    memoryMiB: 96, poolMiB: 8))
     }
 
     struct Bad: Sendable {
@@ -50,6 +53,8 @@ import Testing
         Bad("kind: stock\npackage: linux-x\nmodules: [\"../x\"]\n", 3, 11, "can't be a module"),
         Bad("kind: stock\npackage: linux-x\naliases: [{match: x, drivers: y}]\n", 3, 22, "“drivers” is no key"),
         Bad("kind: stock\nkind: stock\npackage: linux-x\n", 1, 1, "there twice"),
+        Bad("kind: stock\npackage: linux-x\nmemory: 32\n", 3, 9, "“memory” is an even number of MiB"),
+        Bad("kind: stock\npackage: linux-x\npool: -2MiB\n", 3, 7, "“pool” is an even number of MiB"),
         Bad("kind: [stock\n", 2, 1, ""),
         Bad("- a\n", 1, 1, "a recipe is a mapping"),
         Bad("", 1, 1, "empty"),

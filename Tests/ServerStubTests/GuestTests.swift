@@ -21,8 +21,11 @@ import Testing
     @Test func nativeArgumentsAreCheckedOneByOne() throws {
         let options = try NativeOptions(["--socket", "/s", "--file", "a", "--file", "b", "--read-only", "--queues", "2", "--poll", "0"])
         #expect(options.files == ["a", "b"] && options.isReadOnly && options.queueCount == 2 && options.pollMicroseconds == 0)
+        let measured = try NativeOptions(["--measure-control", "eth0", "--times", "4"])
+        #expect(measured.measuredInterface == "eth0" && measured.times == 4)
         for wrong in [
-            [], ["--socket"], ["--socket", "/s"], ["--file", "a"], ["--what"], ["--socket", "/s", "--file", "a", "--queues", "0"],
+            [], ["--measure-control", "eth0", "--times", "0"], ["--measure-control"], ["--socket"], ["--socket", "/s"], ["--file", "a"],
+            ["--what"], ["--socket", "/s", "--file", "a", "--queues", "0"],
             ["--socket", "/s", "--file", "a", "--queues", "two"], ["--socket", "/s", "--file", "a", "--pool", "1"],
         ] {
             #expect(throws: NativeOptions.Problem.self) { try NativeOptions(wrong) }
@@ -50,11 +53,22 @@ import Testing
         try disk(pci + "/empty/sdz", size: "0")
         try disk("/devices/pci0000:00/0000:00:1f.2/sda")
         try disk("/devices/virtual/block/loop0")
+        func driver(_ name: String, of path: String) throws {
+            try FileManager.default.createDirectory(atPath: "\(root)/drivers/\(name)", withIntermediateDirectories: true)
+            try FileManager.default.createSymbolicLink(
+                atPath: root + path + "/driver", withDestinationPath: "\(root)/drivers/\(name)")
+        }
+        try driver("nvme", of: pci)
+        try driver("ahci", of: "/devices/pci0000:00/0000:00:1f.2")
+        try disk("/devices/pci0000:00/0000:00:1f.2/0:0:0:0/block/sdb")
+        try driver("sd", of: "/devices/pci0000:00/0000:00:1f.2/0:0:0:0")
+        #expect(DiskDiscovery(sysfs: root, device: "0000:00:1f.2").scan().map(\.drivers) == ["ahci", "ahci, sd"])
         let found = DiskDiscovery(sysfs: root, device: "0000:00:10.0").scan()
+        #expect(found.first?.drivers == "nvme")
         #expect(found.map(\.name) == ["nvme0n1", "nvme0n2", "nvme0n10"])
         #expect(found.first?.serial == "DROVER1")
         #expect(DiskDiscovery(sysfs: root, device: "0000:00:11.0").scan().isEmpty)
-        #expect(DiskDiscovery(sysfs: root, device: "").scan().map(\.name) == ["sda", "nvme0n1", "nvme0n2", "nvme0n10"])
+        #expect(DiskDiscovery(sysfs: root, device: "").scan().map(\.name) == ["sda", "sdb", "nvme0n1", "nvme0n2", "nvme0n10"])
         #expect(DiskDiscovery(sysfs: root + "/nowhere", device: "").scan().isEmpty)
     }
 
@@ -72,7 +86,12 @@ import Testing
         try files.createSymbolicLink(atPath: subsystem + "/nvme0", withDestinationPath: controller)
         try files.createSymbolicLink(atPath: subsystem + "/nvme0n1/device", withDestinationPath: subsystem)
         try files.createSymbolicLink(atPath: root + "/block/nvme0n1", withDestinationPath: subsystem + "/nvme0n1")
+        try files.createDirectory(atPath: root + "/bus/pci/devices/0000:00:10.0", withIntermediateDirectories: true)
+        try files.createDirectory(atPath: root + "/bus/pci/drivers/nvme", withIntermediateDirectories: true)
+        try files.createSymbolicLink(
+            atPath: root + "/bus/pci/devices/0000:00:10.0/driver", withDestinationPath: root + "/bus/pci/drivers/nvme")
         #expect(DiskDiscovery(sysfs: root, device: "0000:00:10.0").scan().map(\.name) == ["nvme0n1"])
+        #expect(DiskDiscovery(sysfs: root, device: "0000:00:10.0").scan().map(\.drivers) == ["nvme"])
         #expect(DiskDiscovery(sysfs: root, device: "0000:00:11.0").scan().isEmpty)
     }
 }

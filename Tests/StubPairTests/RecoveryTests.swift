@@ -91,6 +91,27 @@ struct RecoveryTests {
         #expect(try pair.waitForExit(load, seconds: 60) == 0, "\(pair.log("fio.log"))")
     }
 
+    @Test func anotherDiskOfTheSameNameAndSizeIsRefused() throws {
+        let pair = try StubPair()
+        defer { pair.stop() }
+        try pair.startClient()
+        try pair.startServer()
+        try pair.waitForSession(1)
+        pair.killServer()
+        // Its file is another one.
+        try FileManager.default.createDirectory(atPath: pair.path("other"), withIntermediateDirectories: true)
+        let other = pair.path("other/disk")
+        try FileManager.default.copyItem(atPath: pair.disk.path, toPath: other)
+        try pair.startServer(disk: other)
+        try pair.waitUntil("the other disk is refused") {
+            pair.log("client.log").contains("disk is another disk: it has the serial number")
+        }
+        #expect(try pair.status().state != .ready)
+        pair.killServer()
+        try pair.startServer()
+        try pair.waitUntil("the disk is back") { try pair.status().state == .ready }
+    }
+
     @Test func requestsWaitForTheFirstLifeToo() throws {
         let pair = try StubPair()
         defer { pair.stop() }

@@ -88,8 +88,21 @@ final class StubPair {
         return process
     }
 
-    func startServer() throws {
-        server = try run("drover-server-stub", ["--socket", path("n.sock"), "--file", disk.path, "--buffered"], log: "server.log")
+    func startServer(disk other: String? = nil) throws {
+        server = try run(
+            "drover-server-stub", ["--socket", path("n.sock"), "--file", other ?? disk.path, "--buffered"], log: "server.log")
+    }
+
+    /// A server stub whose disk of `diskBytes` is sparse, in a file system of its own that holds only `roomBytes`. The file system lives
+    /// in the process's own mount namespace, and goes away with it.
+    func startServer(diskBytes: Int, roomBytes: Int) throws {
+        let place = path("small")
+        try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: true)
+        let script =
+            "mount -t tmpfs -o size=\(roomBytes) tmpfs '\(place)' && truncate -s \(diskBytes) '\(place)/disk'"
+            + " && exec '\(Self.programs.appending(path: "drover-server-stub").path)' --socket '\(path("n.sock"))' --file '\(place)/disk' --buffered"
+        let namespaces = getuid() == 0 ? ["--mount"] : ["--user", "--map-root-user", "--mount"]
+        server = try run("unshare", namespaces + ["sh", "-c", script], log: "server.log")
     }
 
     /// SIGKILL, and reaped: what the supervisor makes sure of before a new life opens.

@@ -23,6 +23,7 @@ final class FakeMachines: VirtualMachines {
     private struct State {
         var machines: [String: RunningMachine] = [:]
         var failStarts = 0
+        var zombies = 0
         var beforeFailure: (@Sendable (VirtualMachineSpec) async -> Void)?
     }
 
@@ -38,6 +39,8 @@ final class FakeMachines: VirtualMachines {
             $0.beforeFailure = before
         }
     }
+    /// The next ends leave a zombie.
+    func forgetToReap(_ count: Int) { state.withLock { $0.zombies = count } }
     var current: [RunningMachine] { state.withLock { Array($0.machines.values) } }
 
     func start(_ spec: VirtualMachineSpec, deadline: Duration) async throws(HypervisorError) -> Int32 {
@@ -61,6 +64,15 @@ final class FakeMachines: VirtualMachines {
     }
 
     func destroy(_ name: String, deadline: Duration) async throws(HypervisorError) {
+        let zombie = state.withLock { state -> RunningMachine? in
+            guard state.zombies > 0 else { return nil }
+            state.zombies -= 1
+            return state.machines[name]
+        }
+        if let zombie {
+            kill(zombie.pid, SIGKILL)
+            return diary.write("leave a zombie")
+        }
         guard let machine = state.withLock({ $0.machines.removeValue(forKey: name) }) else { return diary.write("destroy nothing") }
         kill(machine.pid, SIGKILL)
         waitpid(machine.pid, nil, 0)
@@ -69,6 +81,7 @@ final class FakeMachines: VirtualMachines {
 
     func running() async throws(HypervisorError) -> [RunningMachine] { current }
     func injectNMI(_ name: String) async throws(HypervisorError) { diary.write("NMI") }
+    func finishPanic(_ name: String, consoleLog: String) async { diary.write("let it print") }
 }
 
 /// Client stubs whose process is a `sleep` and whose control socket is served by the test.
@@ -176,6 +189,7 @@ final class FakeStubs: Sendable {
             diary.write("close")
         case .inject(let fault): diary.write("inject \(fault.rawValue)")
         case .fail: diary.write("fail")
+        case .interface: diary.write("interface")
         case .shutdown:
             diary.write("shutdown")
             write(.reply(id: command.id, .done), connection)

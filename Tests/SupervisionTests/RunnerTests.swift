@@ -55,6 +55,65 @@ struct RunnerTests {
         #expect(await runner.detail().recoveries.map(\.cause) == [.vmmGone])
     }
 
+    @Test func aGuestThatPanickedSaysWhyBeforeItIsFenced() async throws {
+        let world = try FakeWorld()
+        defer { world.end() }
+        let runner = world.runner()
+        await runner.begin(running: [])
+        await bringUp(runner, world)
+        let console =
+            "Linux version 6.1\nKernel panic - not syncing: of an earlier life\nLinux version 6.1\n[ 2.5] Kernel panic - not syncing: NMI\n"
+        try Data(console.utf8).write(to: URL(filePath: world.place.run.consoleLog("d")))
+        // What the stub sees of a panic, and sees first.
+        world.stubs.send(.sessionLost(generation: 1, cause: .hangUp, reason: "the guest's vsock device was stopped"))
+        try await Task.sleep(for: .milliseconds(50))
+        await runner.heard(VirtualMachineEvent(machine: "d", uuid: world.machines.current[0].uuid, kind: .panicked))
+        #expect(await runner.wait(for: [.fencing, .preparing, .starting, .booting], seconds: 10))
+        await bringUp(runner, world, generation: 2)
+        #expect(world.diary.all == ["start stub", "open 1", "start VM", "let it print", "close", "destroy VM", "open 2", "start VM"])
+        let detail = await runner.detail()
+        #expect(detail.failures.map(\.reason) == ["the guest's kernel panicked: NMI"])
+        #expect(detail.lastConsoleLines.last == "[ 2.5] Kernel panic - not syncing: NMI")
+    }
+
+    @Test func thePanicOfAnEarlierLifeIsNotTakenForThisOnes() {
+        #expect(DDOSRunner.panicLine(["Kernel panic - not syncing: old", "Linux version 6.1", "nvme"]) == nil)
+        #expect(DDOSRunner.panicLine(["x Kernel panic - not syncing: first", "end Kernel panic - not syncing: first ]---"]) == "first")
+    }
+
+    @Test func aVMMThatNobodyHasReapedIsNotGone() async throws {
+        let world = try FakeWorld()
+        defer { world.end() }
+        let runner = world.runner()
+        await runner.begin(running: [])
+        await bringUp(runner, world)
+        world.machines.forgetToReap(1)
+        world.stubs.send(.sessionLost(generation: 1, cause: .pingTimeout, reason: "test"))
+        await bringUp(runner, world, generation: 2)
+        let end = ["close", "leave a zombie", "close", "destroy VM", "open 2", "start VM"]
+        #expect(world.diary.all == ["start stub", "open 1", "start VM"] + end)
+    }
+
+    @Test func aSocketThatAnotherProgramServesIsLeftToIt() async throws {
+        let world = try FakeWorld()
+        defer { world.end() }
+        let path = world.directory + "/other.sock"
+        let other = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(other) }
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+        #expect(bindUnix(other, &address) == 0 && listen(other, 8) == 0)
+        let runner = world.runner {
+            $0.frontEnds = [.nbd(socket: path)]
+            $0.restart.quarantine = .init(failures: 1, within: .seconds(60))
+        }
+        await runner.begin(running: [])
+        #expect(await runner.wait(for: [.quarantined], seconds: 10))
+        #expect(await runner.summary.status.contains("the socket \(path) of d is in use by another program"))
+        #expect(!world.diary.all.contains("start stub"))
+    }
+
     @Test func aDeadStubIsReplacedAfterItsVMWasFenced() async throws {
         let world = try FakeWorld()
         defer { world.end() }

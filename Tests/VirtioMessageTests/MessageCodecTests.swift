@@ -181,6 +181,33 @@ let deviceMessages: [(bytes: [UInt8], message: DeviceMessage)] = {
         #expect(Array(name[place.offset..<place.offset + place.count]) == Array("nvme0n1".utf8))
     }
 
+    @Test func aControlCommandAndItsAnswerAreWhereTheMessageSays() throws {
+        let sent = try bytes { _ = try $0.netControl(device: 3, command: [0xD0, 1, 2].span) }
+        #expect(sent == [2, 0x80, 0, 0, 1, 0, 13, 0, 3, 0, 0xD0, 1, 2])
+        guard case .netControl(3, let command) = try driverMessage(sent) else { throw MessageError.truncated }
+        #expect(Array(sent[command.offset..<command.offset + command.count]) == [0xD0, 1, 2])
+        let back = try bytes { try $0.netControlAnswer(device: 3, token: 7, answer: [0, 9].span) }
+        guard case .netControl(3, let answer) = try deviceMessage(back) else { throw MessageError.truncated }
+        #expect(Array(back[answer.offset..<answer.offset + answer.count]) == [0, 9])
+        // Neither without its two first bytes, nor in the wrong direction.
+        for payload in 0...3 { #expect(throws: MessageError.self) { try driverMessage(Self.resized(sent, payload)) } }
+        for payload in 0...2 { #expect(throws: MessageError.self) { try deviceMessage(Self.resized(back, payload)) } }
+        #expect(throws: MessageError.self) { try deviceMessage(sent) }
+        #expect(throws: MessageError.self) { try driverMessage(back) }
+    }
+
+    @Test func aConfigurationChangeBringsTheConfiguration() throws {
+        let sent = try bytes { try $0.eventConfig(device: 1, status: .driverOK, generation: 4, data: [7, 8].span) }
+        guard case .eventConfig(.driverOK, 4, 0, let data) = try deviceMessage(sent) else { throw MessageError.truncated }
+        #expect(Array(sent[data.offset..<data.offset + data.count]) == [7, 8])
+    }
+
+    /// A network DD/OS shares no memory.
+    @Test func aPoolMayBeEmpty() throws {
+        let sent = try bytes { try $0.pool(pageSize: 4096, isFile: false, extents: [PoolExtent]().span) }
+        #expect(try deviceMessage(sent) == .pool(PoolDescription(pageSize: 4096, isFile: false, extentCount: 0)))
+    }
+
     @Test func thePoolsExtentsComeInOrder() throws {
         let extents = [PoolExtent(address: 0x20_0000, length: 0x20_0000), PoolExtent(address: 0x1_0000_0000, length: 0x40_0000)]
         let sent = try bytes { try $0.pool(pageSize: 0x20_0000, isFile: false, extents: extents.span) }

@@ -37,5 +37,7 @@
 #include "CLinuxBlock.h"
 #include "CLinuxCalls.h"
 #include "CLinuxGuest.h"
+#include "CLinuxNetlink.h"
 #include "CLinuxRing.h"
 #include "CLinuxSocket.h"
+#include "CLinuxTap.h"

@@ -39,10 +39,11 @@ int clinux_waitid_pidfd(int pidfd, int options, int *code, int *status);
 /// waitid(2) on a pid or (pid 0) on any child: returns the pid that was reaped, 0 when none, -1 and errno otherwise.
 int clinux_waitid_pid(int pid, int options, int *code, int *status);
 
-/// sizeof and flags of struct stat differ between machines; Drover wants these three.
+/// sizeof and flags of struct stat differ between machines; Drover wants these four.
 struct clinux_stat {
     uint64_t size;
     uint64_t device;        // st_rdev
+    uint64_t inode;
     uint32_t mode;
     uint32_t _reserved;
 };

@@ -21,6 +21,8 @@ void drover_pci_close(struct drover_pci *pci);
 
 // Number of functions, or -1 with the reason in `error`.
 int drover_pci_count(const struct drover_pci *pci);
+// Only the address, which was read with the list. 0, or -1 when there is no function number `index`.
+int drover_pci_address(const struct drover_pci *pci, int index, struct drover_pci_function *function);
 // 0, or -1 when there is no function number `index` or it can't be read (reason in `error`).
 int drover_pci_get(struct drover_pci *pci, int index, struct drover_pci_function *function, char *error, size_t error_size);
 

@@ -29,7 +29,10 @@ internal import ClientStub
     private var memory: UnsafeMutableRawPointer?
     private(set) var start = 0
     private(set) var end = 0
+    /// A receive is under way in the loop.
     var receiving = false
+    /// More bytes would help, and no receive is under way: the connection is among ``NBDServer/hungry``.
+    var isHungry = false
     /// The receive under way has so many bytes of room in the write's own buffer, before the receive buffer.
     var directRoom = 0
     var lastWasLongWrite = false
@@ -145,18 +148,18 @@ internal import ClientStub
 
     mutating func received(_ count: Int) { end = min(end + count, NBDLimits.receiveBuffer) }
 
-    /// A message to receive into `target` first, and then into the receive buffer.
-    mutating func receiveMessage(into target: UnsafeMutableRawBufferPointer) -> UnsafeMutablePointer<msghdr>? {
-        guard let memory = unsafe memory else { return nil }
+    /// A message to receive into `target` first, if there is one, and then into the receive buffer. Only while the connection is open.
+    mutating func receiveMessage(into target: UnsafeMutableRawBufferPointer?) -> UnsafeMutablePointer<msghdr> {
         let room = unsafe room()
+        guard let memory = unsafe memory else { preconditionFailure("a closed connection receives nothing") }
         // SAFETY: the place for two vectors and a message follows the receive buffer, see `layout`.
         let vectors = unsafe (memory + NBDLimits.receiveBuffer).bindMemory(to: iovec.self, capacity: 2)
-        unsafe vectors[0] = iovec(iov_base: target.baseAddress, iov_len: target.count)
+        unsafe vectors[0] = iovec(iov_base: target?.baseAddress, iov_len: target?.count ?? 0)
         unsafe vectors[1] = iovec(iov_base: room.baseAddress, iov_len: room.count)
         let message = unsafe UnsafeMutableRawPointer(vectors + 2).bindMemory(to: msghdr.self, capacity: 1)
         unsafe message.initialize(to: msghdr())
-        unsafe message.pointee.msg_iov = vectors
-        unsafe message.pointee.msg_iovlen = 2
+        unsafe message.pointee.msg_iov = target == nil ? vectors + 1 : vectors
+        unsafe message.pointee.msg_iovlen = target == nil ? 1 : 2
         return unsafe message
     }
 }

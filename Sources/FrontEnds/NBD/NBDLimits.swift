@@ -19,6 +19,10 @@ public struct NBDLimits: Sendable {
     static let receiveBuffer = 64 << 10
     /// After a long write, only so much is received before the next header is known, so that its data goes straight to its buffer.
     static let shortReceive = 256
+    /// Bytes of replies that the kernel holds for a client: a few long reads, so that one is filled in while another is read.
+    static let sendBuffer: Int32 = 512 << 10
+    /// At most so many connections are looked at directly; more are left to the loop.
+    static let lookedAt = 4
     /// A write of at least so many bytes is a long one.
     static let longWrite = 16 << 10
 }

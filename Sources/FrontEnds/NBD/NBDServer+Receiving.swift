@@ -1,5 +1,5 @@
 internal import CLinux
-internal import ClientStub
+public import ClientStub
 
 extension NBDServer where Service: ~Copyable {
     /// A receive is done: bytes of the handshake, of requests, or of a write's data.
@@ -45,7 +45,7 @@ extension NBDServer where Service: ~Copyable {
         case .free, .draining, .closing: return
         }
         guard connections[client].phase == .transmission else { return }
-        if takeRequests(client, service: &service) { receive(client, loop: &loop, service: &service) }
+        if takeRequests(client, service: &service) { receive(client) }
     }
 
     /// True: everything that was received is understood, and more is needed.
@@ -101,25 +101,64 @@ extension NBDServer where Service: ~Copyable {
         return true
     }
 
-    /// Receives: the rest of a write's data straight into its buffer, and whatever follows into the receive buffer.
-    mutating func receive(_ client: Int, loop: inout EventLoop, service: inout Service) {
-        guard !connections[client].receiving else { return }
-        connections[client].receiving = true
-        let socket = connections[client].socket
-        let tag = NBDTag(.receive, client: client).event
-        let index = connections[client].writing
-        if index != NBDConnection.none, let buffer = pending[index].buffer, let missing = connections[client].machine?.payload, missing > 0
-        {
-            let length = Int(pending[index].request.length)
-            // SAFETY: the buffer has as many bytes as the request is long, and stays in place until the write is submitted.
-            let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: service.pointer(of: buffer)[length - missing..<length])
-            if let message = unsafe connections[client].receiveMessage(into: rest) {
-                connections[client].directRoom = missing
-                unsafe loop.receiveMessage(socket, message, tag)
-                return
-            }
+    // MARK: the socket
+
+    /// Wants more bytes: whatever comes next is taken by ``lookAround(loop:service:)``, or by the loop when the stub sleeps.
+    mutating func receive(_ client: Int) {
+        guard !connections[client].receiving, !connections[client].isHungry else { return }
+        connections[client].isHungry = true
+        hungry.append(client)
+    }
+
+    public mutating func lookAround(loop: inout EventLoop, service: inout Service) -> Bool {
+        // A system call for each is cheaper than arming only as long as nearly each brings something.
+        guard hungry.count <= NBDLimits.lookedAt else {
+            sleeps(loop: &loop, service: &service)
+            return false
         }
-        unsafe loop.receive(socket, into: connections[client].room(), waitAll: false, tag)
+        let count = hungry.count
+        var found = false
+        for position in 0..<count {
+            // By index: who stays hungry queues up again, behind these.
+            let client = hungry[position]
+            guard connections[client].isHungry else { continue }
+            let message = unsafe receiveMessage(client, service: &service)
+            // SAFETY: nothing else uses the message's memory during the call.
+            let result = unsafe CLinux.recvmsg(connections[client].socket, message, 0x40)  // MSG_DONTWAIT
+            if result < 0, clinux_errno() == EAGAIN {
+                hungry.append(client)
+                continue
+            }
+            connections[client].isHungry = false
+            found = true
+            received(client, result: result < 0 ? -clinux_errno() : Int32(clamping: result), loop: &loop, service: &service)
+        }
+        hungry.removeSubrange(0..<count)
+        return found
+    }
+
+    public mutating func sleeps(loop: inout EventLoop, service: inout Service) {
+        for client in hungry where connections[client].isHungry {
+            connections[client].isHungry = false
+            connections[client].receiving = true
+            let message = unsafe receiveMessage(client, service: &service)
+            unsafe loop.receiveMessage(connections[client].socket, message, NBDTag(.receive, client: client).event)
+        }
+        hungry.removeAll(keepingCapacity: true)
+    }
+
+    /// A message that receives the rest of a write's data straight into its buffer, and whatever follows into the receive buffer.
+    private mutating func receiveMessage(_ client: Int, service: inout Service) -> UnsafeMutablePointer<msghdr> {
+        let index = connections[client].writing
+        connections[client].directRoom = 0
+        guard index != NBDConnection.none, let buffer = pending[index].buffer, let missing = connections[client].machine?.payload,
+            missing > 0
+        else { return unsafe connections[client].receiveMessage(into: nil) }
+        connections[client].directRoom = missing
+        let length = Int(pending[index].request.length)
+        // SAFETY: the buffer has as many bytes as the request is long, and stays in place until the write is submitted.
+        let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: service.pointer(of: buffer)[length - missing..<length])
+        return unsafe connections[client].receiveMessage(into: rest)
     }
 
     // MARK: handshake
@@ -151,7 +190,7 @@ extension NBDServer where Service: ~Copyable {
         } else {
             answer(client, output, loop: &loop)
         }
-        if step == .needsInput { receive(client, loop: &loop, service: &service) }
+        if step == .needsInput { receive(client) }
     }
 
     /// Sends bytes of the handshake, one answer at a time.

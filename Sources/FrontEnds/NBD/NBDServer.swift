@@ -23,6 +23,8 @@ public struct NBDServer<Service: BlockService & ~Copyable>: FrontEnd, ~Copyable 
     var pending = NBDRequestTable()
     /// Connections with a request that waits for a buffer, in the order of arrival.
     var waiting: [Int] = []
+    /// Connections that are looked at for bytes as long as the stub is awake.
+    var hungry: [Int] = []
     /// Connections with replies to send before the next wait.
     var dirty: [Int] = []
     /// When clients were last looked over; nanoseconds of the loop's clock.
@@ -137,16 +139,19 @@ public struct NBDServer<Service: BlockService & ~Copyable>: FrontEnd, ~Copyable 
             connections.append(NBDConnection())
         }
         connections[client].open(socket, replies: limits.requestsPerClient, now: loop.now)
+        // Refused or cut down (net.core.wmem_max), it only costs speed: what does not fit waits until the client has read.
+        _ = clinux_set_buffer_sizes(socket, NBDLimits.sendBuffer, 0)
         clientCount += 1
         nextDeadline = min(nextDeadline, loop.now + Self.tick)
         answer(client, NBDHandshake.greeting, loop: &loop)
-        receive(client, loop: &loop, service: &service)
+        receive(client)
     }
 
     /// Ends a connection at once: what is under way in the loop ends with an error, what the service has ends by itself.
     mutating func close(_ client: Int, service: inout Service) {
         guard connections[client].phase != .free, connections[client].phase != .closing else { return }
         connections[client].phase = .closing
+        connections[client].isHungry = false
         // Receives and sends under way complete; no cancellation is needed, and the client notices at once.
         _ = CLinux.shutdown(connections[client].socket, 2)  // SHUT_RDWR
         dropUnsubmitted(client, service: &service)
@@ -159,6 +164,7 @@ public struct NBDServer<Service: BlockService & ~Copyable>: FrontEnd, ~Copyable 
     mutating func drain(_ client: Int, service: inout Service) {
         guard connections[client].phase == .transmission else { return }
         connections[client].phase = .draining
+        connections[client].isHungry = false
         dropUnsubmitted(client, service: &service)
         closeIfDrained(client, service: &service)
     }

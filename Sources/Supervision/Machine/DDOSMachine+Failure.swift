@@ -103,7 +103,8 @@ extension DDOSMachine {
 
     var quarantineReason: String {
         let last = record.failures.last.map { "; the last one: \($0.reason)" } ?? ""
-        return "quarantined after \(record.failures.count) failures within \(Self.span(policy.quarantineWindow))\(last)"
+        let failures = record.failures.count == 1 ? "1 failure" : "\(record.failures.count) failures"
+        return "quarantined after \(failures) within \(Self.span(policy.quarantineWindow))\(last)"
     }
 
     mutating func timerFired(_ now: Moment, _ effects: inout [Effect]) {

@@ -63,6 +63,9 @@ public struct DDOSMachine: Sendable, Equatable {
         case stop
     }
 
+    /// The VM is being ended on request, and none is to follow.
+    var isStoppingForGood: Bool { state == .stopping(.virtualMachine, thenStart: false) }
+
     public var phase: DDOSPhase {
         switch state {
         case .stopped: .stopped

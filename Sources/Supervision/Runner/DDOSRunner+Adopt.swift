@@ -50,6 +50,7 @@ extension DDOSRunner {
         case (nil, nil) where machineFound == nil: return .nothing
         case (nil, _): return .broken(cause: .diedUnwatched, reason: "the VM was gone when the supervisor started")
         case (.some(let vm), _) where vm.state == .crashed:
+            await place.machines.finishPanic(name, consoleLog: place.run.consoleLog(name))
             return .broken(cause: .panic, reason: "the guest's kernel panicked while no supervisor watched")
         case (.some, nil): return .broken(cause: .stubGone, reason: "the client stub was gone when the supervisor started")
         case (.some, .some(let status)):
@@ -78,6 +79,7 @@ extension DDOSRunner {
             if let status = try? await connection.status(seconds: 3) {
                 lastRequests = status.requestsCompleted
                 disks = status.disks.map(DiskSummary.init)
+                if let interface = status.interface { take(interface) }
                 return status
             }
             await dropStub()
@@ -109,6 +111,7 @@ enum Orphan {
             found = true
             try await place.machines.destroy(name, deadline: .seconds(20))
         }
+        try HostInterface.remove(place.run.interfaceJournal(name))
         try? FileManager.default.removeItem(atPath: place.run.ddos(name))
         return found
     }

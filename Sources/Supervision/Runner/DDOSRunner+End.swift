@@ -16,7 +16,7 @@ extension DDOSRunner {
                 await dropStub()
             }
         }
-        if life != nil { lastConsoleLines = ConsoleLog.tail(path: place.run.consoleLog(name), lines: 20) }
+        if life != nil { lastConsoleLines = ConsoleLog.tail(path: place.run.consoleLog(name), lines: 40) }
         // The last moment at which the process's times can be read.
         vmmMeter.sample()
         do {
@@ -24,12 +24,23 @@ extension DDOSRunner {
         } catch {
             return send(.fenceFailed(generation: generation, reason: "\(error)"))
         }
-        if let vmm = life?.vmm, vmm.isRunning {
-            return send(.fenceFailed(generation: generation, reason: "the VMM, pid \(vmm.pid), still runs"))
+        // A zombie counts: until it is reaped, something of the old life may not have ended.
+        if let vmm = life?.vmm, vmm.exists {
+            return send(.fenceFailed(generation: generation, reason: "the VMM, pid \(vmm.pid), is still there"))
         }
         vmmMeter.end()
         life?.vmm = nil
+        if machine.isStoppingForGood { await giveBackDevice() }
         send(.fenced(generation: generation))
+    }
+
+    /// Only after a stop: between lives, and in quarantine, the host's driver has no business with a device that a driver crashed on.
+    private func giveBackDevice() async {
+        do {
+            if let text = try await place.devices.giveBack(configuration) { place.log.append(.deviceReturned, text, ddos: name) }
+        } catch {
+            place.log.append(.warning, explanation(of: error), ddos: name)
+        }
     }
 
     /// Asks the stub to end, and sees to it that it does.
@@ -99,19 +110,35 @@ extension DDOSRunner {
         case .sessionReady(let generation, let disks, let replayed):
             self.disks = disks.map(DiskSummary.init)
             vmmMeter.sample()
+            noteStart()
             send(.sessionReady(generation: generation, replayed: replayed))
         case .sessionLost(let generation, let cause, let reason):
             await lost(generation, cause, reason)
+        case .interfaceReady(let generation, let interface):
+            take(interface)
+            vmmMeter.sample()
+            noteStart()
+            send(.sessionReady(generation: generation, replayed: 0))
+        case .interfaceChanged(let interface):
+            take(interface)
         case .guestLog(let text):
+            startClock?.heard(untrustedLine: text, at: place.now().monotonic)
             let clean = String(text.prefix(1000).map { $0.isNewline || $0.unicodeScalars.contains { $0.value < 32 } ? " " : $0 })
             place.log.append(DDOSMachine.Report(.guestLog, clean, generation: machine.record.generation), ddos: name)
         }
     }
 
+    /// The end of a start. Of a session that a supervisor found there is no beginning.
+    private func noteStart() {
+        lastStart = startClock?.timeline(readyAt: place.now().monotonic) ?? lastStart
+        startClock = nil
+    }
+
     private func lost(_ generation: UInt64, _ cause: SessionLossCause, _ reason: String) async {
-        // A hang-up is what the stub sees of a VMM's death, and it sees it first. Its exit may take a moment more.
+        // A hang-up is what the stub sees of a VMM's death, and of a panic, which stops the guest's devices; and it sees it first. Its exit, or
+        // libvirt's news, may take a moment more.
         if cause == .hangUp, let vmm = life?.vmm, life?.generation == generation {
-            for _ in 0..<5 where vmm.isRunning { try? await Task.sleep(for: .milliseconds(10)) }
+            for _ in 0..<30 where vmm.isRunning && panicking != generation { try? await Task.sleep(for: .milliseconds(10)) }
             if !vmm.isRunning {
                 return ended(
                     .failed(generation: generation, cause: .vmmGone, reason: "the VMM, pid \(vmm.pid), is gone: killed or crashed"))
@@ -122,6 +149,7 @@ extension DDOSRunner {
 
     /// A life's end, told by the stub or by libvirt.
     private func ended(_ failure: DDOSMachine.Input) {
+        if case .failed(let generation, let cause, _) = failure, generation == panicking, cause != .panic { return }
         if isStartingVMM {
             endBeforeAnswer = endBeforeAnswer ?? failure
         } else {
@@ -136,7 +164,9 @@ extension DDOSRunner {
             ended(.failed(generation: life.generation, cause: cause, reason: reason))
         }
         switch event.kind {
-        case .panicked: fail(.panic, panicReason)
+        case .panicked:
+            panicking = life.generation
+            Task { await panicked(life) }
         case .watchdog: fail(.watchdog, "the guest's watchdog was not fed")
         case .guestReset: fail(.guestStopped, "the guest reset itself")
         // After a panic the VMM is paused on purpose: that is news of a life that is over.
@@ -150,12 +180,27 @@ extension DDOSRunner {
         }
     }
 
+    /// Not in ``heard(_:)``'s own time: other DD/OSs' events are waiting behind it.
+    private func panicked(_ life: StateFile.Life) async {
+        await place.machines.finishPanic(name, consoleLog: place.run.consoleLog(name))
+        guard self.life?.uuid == life.uuid else { return }
+        ended(.failed(generation: life.generation, cause: .panic, reason: panicReason))
+    }
+
     private var panicReason: String {
-        let lines = ConsoleLog.tail(path: place.run.consoleLog(name), lines: 60)
-        let panic = lines.compactMap { line in
-            line.range(of: "Kernel panic").map { String(line[$0.lowerBound...].prefix(200)) }
-        }.last
-        return "the guest's kernel panicked" + (panic.map { ": \($0)" } ?? "")
+        let reason = Self.panicLine(ConsoleLog.tail(path: place.run.consoleLog(name), lines: 500))
+        return "the guest's kernel panicked" + (reason.map { ": \($0)" } ?? "")
+    }
+
+    /// Why the kernel panicked, as its console says it: "NMI: Not continuing". Nil if this life has not said.
+    static func panicLine(_ console: [String]) -> String? {
+        // The file holds earlier lives too.
+        let life = console.lastIndex { $0.contains("Linux version ") }.map { console[$0...] } ?? console[...]
+        for line in life {
+            guard let words = line.range(of: "Kernel panic - not syncing: ") else { continue }
+            return String(line[words.upperBound...].prefix(200))
+        }
+        return nil
     }
 }
 

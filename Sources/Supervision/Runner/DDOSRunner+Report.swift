@@ -8,11 +8,13 @@ import StubControl
 
 extension DDOSRunner {
     var summary: DDOSSummary {
-        DDOSSummary(
+        var summary = DDOSSummary(
             name: name, phase: machine.phase, status: status, deviceClass: configuration.deviceClass.rawValue,
             device: Self.describe(configuration.device), image: configuration.image, generation: machine.record.generation,
             restarts: machine.record.restarts, uptimeSeconds: uptime, vmmPID: life?.vmm?.pid, stubPID: stub?.process.pid, disks: disks,
             frontEnds: frontEnds)
+        summary.interface = interfaceSummary
+        return summary
     }
 
     private var uptime: Double? {
@@ -30,8 +32,9 @@ extension DDOSRunner {
         let status = await readRequests()
         let record = machine.record
         let requests = status.map(RequestCounters.init)
-        return DDOSDetail(
-            summary: summary, memoryMiB: configuration.memory.mebibytes, vcpus: configuration.vcpus, cid: cid,
+        var detail = DDOSDetail(
+            summary: summary, memoryMiB: GuestMemory(configuration, prepared?.image.manifest).memoryMiB, vcpus: configuration.vcpus,
+            cid: cid,
             accelerator: life?.accelerator ?? place.accelerator.rawValue, imageHash: life?.imageHash ?? prepared?.image.hash,
             kernelVersion: life?.kernelVersion, settings: Self.settings(configuration), consoleLog: place.run.consoleLog(name),
             stubLog: place.run.stubLog(name), requests: requests,
@@ -39,6 +42,8 @@ extension DDOSRunner {
                 FailureRecord(time: $0.at.wall, generation: $0.generation, cause: $0.cause, reason: $0.reason)
             },
             recoveries: record.recoveries, lastConsoleLines: lastConsoleLines)
+        detail.lastStart = lastStart
+        return detail
     }
 
     /// The stub's counters; nil if it does not answer soon.
@@ -65,7 +70,7 @@ extension DDOSRunner {
 
     static func describe(_ device: DDOSDevice) -> String {
         switch device {
-        case .emulated(let model, _): "\(model) (emulated)"
+        case .emulated(let model, _), .emulatedNIC(let model, _, _): "\(model) (emulated)"
         case .pci(let address): address
         }
     }
@@ -74,7 +79,8 @@ extension DDOSRunner {
         let restart = configuration.restart
         let requests = configuration.requests
         var result = [
-            "memory": "\(configuration.memory)", "pool": "\(configuration.pool)", "queueSize": "\(configuration.queueSize)",
+            "memory": configuration.memoryIsGiven ? "\(configuration.memory)" : "what the image takes",
+            "pool": configuration.poolIsGiven ? "\(configuration.pool)" : "what the image takes", "queueSize": "\(configuration.queueSize)",
             "boot.deadline": DurationText.format(configuration.bootDeadline), "autostart": "\(configuration.autostart)",
             "restart.backoff": "\(DurationText.format(restart.backoffMinimum))..\(DurationText.format(restart.backoffMaximum))",
             "restart.stableAfter": DurationText.format(restart.stableAfter),
@@ -83,6 +89,8 @@ extension DDOSRunner {
             "requests.whileDown": requests.whileDown.rawValue, "requests.pingTimeout": DurationText.format(requests.pingTimeout),
             "requests.holdLimit": requests.holdLimit.map(DurationText.format) ?? "none",
         ]
+        result["limits.cpu"] = configuration.limits.cpu.map { "\(Int(($0 * 100).rounded()))%" } ?? "none"
+        result["limits.memory"] = configuration.limits.memory.map { "\($0)" } ?? "none"
         if case .emulated(_, let backing) = configuration.device { result["device.backing.file"] = backing.file }
         return result
     }

@@ -8,13 +8,19 @@ import StubControl
 
 extension DDOSRunner {
     func prepareImage(_ generation: UInt64) async {
+        startClock = StartClock(generation: generation, now: place.now().monotonic)
         do {
             let log = place.log
             let name = name
             prepared = try await place.devices.prepare(configuration) { log.append(.imageProgress, $0, ddos: name) }
             if let image = prepared?.image, image.hash != life?.imageHash {
-                log.append(.imageReady, "image \(image.hash.prefix(12)): kernel \(image.manifest.kernelRelease)", ddos: name)
+                // A lean recipe gives a stock image to a device that it has no drivers for.
+                let instead =
+                    image.manifest.recipe == configuration.image ? "" : ", \(image.manifest.recipe) instead of \(configuration.image)"
+                log.append(.imageReady, "image \(image.hash.prefix(12)): kernel \(image.manifest.kernelRelease)\(instead)", ddos: name)
             }
+            if let taken = prepared?.taken { log.append(.deviceTaken, taken, ddos: name) }
+            startClock?.imageReady(at: place.now().monotonic)
             send(.imageReady)
         } catch {
             send(.startFailed(generation: generation, reason: explanation(of: error)))
@@ -24,8 +30,11 @@ extension DDOSRunner {
     /// Has a stub run and be connected.
     func startStub(_ generation: UInt64) async {
         await endDyingStub()
-        if stub != nil { return send(.stubReady) }
         do {
+            try await ensureInterface()
+            if stub != nil { return send(.stubReady) }
+            // A new stub takes a dead one's socket over. One on which somebody answers is not ours.
+            if let socket = nbdSocket, StubProcess.isServed(socket) { throw SupervisionError.socketInUse(name: name, path: socket) }
             let log = place.run.stubLog(name)
             let logSize = (try? FileManager.default.attributesOfItem(atPath: log))?[.size] as? Int ?? 0
             unlink(place.run.controlSocket(name))
@@ -43,6 +52,7 @@ extension DDOSRunner {
             }
             take(connection, of: process)
             _ = try await connection.status(seconds: 5)
+            try await rememberSettings(connection)
             place.log.append(.stubStarted, "client stub started, pid \(process.pid)", ddos: name)
             send(.stubReady)
         } catch {
@@ -52,6 +62,7 @@ extension DDOSRunner {
     }
 
     private var stubArguments: [String] {
+        if let networkStubArguments { return networkStubArguments }
         let requests = configuration.requests
         var arguments = [
             "--name", name, "--directory", place.run.ddos(name), "--cid", "\(cid)", "--request-deadline", "\(requests.deadline.seconds)",
@@ -89,23 +100,32 @@ extension DDOSRunner {
         guard let prepared else { return send(.startFailed(generation: generation, reason: "there is no image")) }
         let manifest = prepared.image.manifest
         let uuid = UUID()
-        let commandLine = [
-            manifest.commandLine, "hugepages=\(configuration.pool.bytes >> 21)", "drover.device=0000:00:10.0", "drover.port=4050",
-        ]
-        let spec = VirtualMachineSpec(
-            name: name, uuid: uuid, memoryMiB: configuration.memory.mebibytes, vcpus: configuration.vcpus, kernel: prepared.image.kernel,
+        let memory = GuestMemory(configuration, manifest)
+        // no_timer_check: the kernel counts timer interrupts over a span that it measures by spinning. A busy host keeps them from the guest for
+        // longer than that, and the kernel panics ("IO-APIC + timer doesn't work!") long before anybody can hear of it.
+        let commandLine =
+            [
+                manifest.commandLine, "no_timer_check", "hugepages=\(memory.poolMiB / 2)", "drover.device=0000:00:10.0", "drover.port=4050",
+            ] + networkParameters
+        var spec = VirtualMachineSpec(
+            name: name, uuid: uuid, memoryMiB: memory.memoryMiB, vcpus: configuration.vcpus, kernel: prepared.image.kernel,
             initrd: prepared.image.initrd, commandLine: commandLine.filter { !$0.isEmpty }.joined(separator: " "),
             accelerator: place.accelerator, device: prepared.binding, vsockSocket: place.run.vsockSocket(name),
             consoleLog: place.run.consoleLog(name))
+        if configuration.deviceClass == .network { spec.packets = PacketChannel(socket: place.run.packetSocket(name)) }
+        spec.cpuLimit = configuration.limits.cpu
+        spec.memoryLimitMiB = configuration.limits.memory?.mebibytes
         // Known, and in the file, before it exists: a supervisor that dies in between leaves no VM that nobody knows.
         life = StateFile.Life(
             uuid: uuid, generation: generation, imageHash: prepared.image.hash, kernelVersion: manifest.kernelRelease,
             accelerator: place.accelerator.rawValue)
         save()
         isStartingVMM = true
+        startClock?.launching(at: place.now().monotonic)
         endBeforeAnswer = nil
         do {
-            let pid = try await place.machines.start(spec, deadline: .seconds(30))
+            // Long: on a busy machine QEMU takes its time, and the first start under a libvirt finds out what QEMU can do.
+            let pid = try await place.machines.start(spec, deadline: max(.seconds(90), configuration.bootDeadline))
             isStartingVMM = false
             if let process = ProcessIdentity(pid: pid) {
                 life?.vmm = process

@@ -25,14 +25,23 @@ actor DDOSRunner {
     var isStartingVMM = false
     /// The end of a VM whose start has not been answered yet. If the start fails, its own reason is the better one.
     var endBeforeAnswer: DDOSMachine.Input?
+    /// The life whose guest has panicked and is printing why. Whatever else is heard of its end follows from that.
+    var panicking: UInt64?
     var prepared: PreparedDevice?
     var disks: [DiskSummary] = []
+    /// Of a network DD/OS, as last heard.
+    var interface: StubInterface?
+    /// The host's interface may not have the NIC's address and MTU yet.
+    var isInterfaceUnchecked = true
     var vmmMeter = Meter()
     var stubMeter = Meter()
     /// Completed by stubs that are gone, and by the present one as last heard.
     var pastRequests: UInt64 = 0
     var lastRequests: UInt64 = 0
     var lastConsoleLines: [String] = []
+    /// Of the start that is going on, and of the latest that succeeded.
+    var startClock: StartClock?
+    var lastStart: StartTimeline?
     /// What `ps` shows beside the phase.
     var status = ""
 
@@ -160,6 +169,7 @@ actor DDOSRunner {
     func forget() {
         leaving = true
         timer?.cancel()
+        removeInterface()
         unlink(place.run.state(name))
         saved = nil
     }

@@ -1,0 +1,126 @@
+internal import Glibc
+
+/// What the host's networking needs of its interfaces.
+struct NetworkUse {
+    private let root: MachineRoot
+    /// Interfaces that a default route leaves by.
+    private let routes: Set<String>
+    /// The machine's own addresses at which SSH connections are established, as the kernel's tables write them, and as people do.
+    private let shells: [String: String]
+
+    init(_ root: MachineRoot) {
+        self.root = root
+        routes = Self.defaultRoutes(root)
+        shells = Self.shellAddresses(root)
+    }
+
+    func of(_ interfaces: [String]) -> [HostUse] {
+        var uses: [HostUse] = []
+        for interface in interfaces {
+            // Itself, and the bridges, bonds and VLANs that it carries.
+            for name in upper(interface, depth: 0).uniqued() {
+                let title = name == interface ? interface : "\(interface), as part of \(name)"
+                if routes.contains(name) { uses.append(.defaultRoute(interface: title)) }
+                for address in addresses(name) {
+                    if let text = shells[address] { uses.append(.sshConnection(interface: title, address: text)) }
+                }
+            }
+        }
+        return uses
+    }
+
+    private func upper(_ interface: String, depth: Int) -> [String] {
+        guard depth < 8 else { return [interface] }
+        let above = root.names(in: "sys/class/net/\(interface)").filter { $0.hasPrefix("upper_") }.map { String($0.dropFirst(6)) }
+        return [interface] + above.flatMap { upper($0, depth: depth + 1) }
+    }
+
+    // MARK: tables of the kernel's
+
+    /// /proc/net/route (`Iface Destination Gateway Flags … Mask`) and /proc/net/ipv6_route (destination, prefix length, …, name).
+    private static func defaultRoutes(_ root: MachineRoot) -> Set<String> {
+        var names: Set<String> = []
+        for line in (root.text("proc/net/route") ?? "").split(separator: "\n").dropFirst() {
+            let fields = line.split(whereSeparator: \.isWhitespace)
+            if fields.count > 7, fields[1] == "00000000", fields[7] == "00000000" { names.insert(String(fields[0])) }
+        }
+        for line in (root.text("proc/net/ipv6_route") ?? "").split(separator: "\n") {
+            let fields = line.split(whereSeparator: \.isWhitespace)
+            // The table always has a default "unreachable" over lo.
+            if fields.count > 9, fields[0].allSatisfy({ $0 == "0" }), fields[1] == "00", fields[9] != "lo" {
+                names.insert(String(fields[9]))
+            }
+        }
+        return names
+    }
+
+    /// Established connections to port 22, or to the port that SSH_CONNECTION tells of.
+    private static func shellAddresses(_ root: MachineRoot) -> [String: String] {
+        var ports: Set<UInt16> = [22]
+        if let variable = getenv("SSH_CONNECTION") {
+            let fields = String(cString: variable).split(separator: " ")
+            if fields.count == 4, let port = UInt16(fields[3]) { ports.insert(port) }
+        }
+        var found: [String: String] = [:]
+        for table in ["proc/net/tcp", "proc/net/tcp6"] {
+            for line in (root.text(table) ?? "").split(separator: "\n").dropFirst() {
+                // sl local_address rem_address st: ADDRESS:PORT in hexadecimal; 01 is ESTABLISHED.
+                let fields = line.split(separator: " ")
+                guard fields.count > 3, fields[3] == "01" else { continue }
+                let local = fields[1].split(separator: ":")
+                guard local.count == 2, let port = UInt16(local[1], radix: 16), ports.contains(port) else { continue }
+                let address = canonical(String(local[0]))
+                found[address] = readable(address)
+            }
+        }
+        return found
+    }
+
+    /// An IPv4 address that IPv6 carries is the same address.
+    private static func canonical(_ address: String) -> String {
+        let mapped = "0000000000000000FFFF0000"
+        return address.hasPrefix(mapped) ? String(address.dropFirst(mapped.count)) : address
+    }
+
+    private static func readable(_ address: String) -> String {
+        guard address.utf8.count == 8, let number = UInt32(address, radix: 16) else { return "IPv6" }
+        // As it lies in memory: the lowest byte is the first.
+        return (0..<4).map { "\(number >> (8 * $0) & 0xff)" }.joined(separator: ".")
+    }
+
+    /// The addresses of an interface, in the form of ``shells``. IPv4: getifaddrs, or in a made-up machine the file `addresses` of the interface.
+    private func addresses(_ interface: String) -> [String] {
+        if let text = root.text("sys/class/net/\(interface)/addresses") {
+            return text.split(whereSeparator: \.isWhitespace).map(String.init)
+        }
+        return root == MachineRoot() ? Self.ownAddresses(interface) : []
+    }
+
+    private static func ownAddresses(_ interface: String) -> [String] {
+        var list: UnsafeMutablePointer<ifaddrs>?
+        guard getifaddrs(&list) == 0 else { return [] }
+        defer { freeifaddrs(list) }
+        var found: [String] = []
+        var next = list
+        while let entry = next {
+            next = entry.pointee.ifa_next
+            guard String(cString: entry.pointee.ifa_name) == interface, let address = entry.pointee.ifa_addr else { continue }
+            switch Int32(address.pointee.sa_family) {
+            case AF_INET:
+                let number = address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { $0.pointee.sin_addr.s_addr }
+                found.append(padded(number, 8, uppercase: true))
+            case AF_INET6:
+                let bytes = address.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) {
+                    withUnsafeBytes(of: $0.pointee.sin6_addr) { Array($0) }
+                }
+                // Four words, each as the processor reads it.
+                found.append(
+                    stride(from: 0, to: 16, by: 4).map { word in
+                        (0..<4).reversed().map { padded(bytes[word + $0], 2, uppercase: true) }.joined()
+                    }.joined())
+            default: break
+            }
+        }
+        return found
+    }
+}

@@ -1,0 +1,22 @@
+extension PCIFunction {
+    /// Modules that a DD/OS for this function needs and that no PCI modalias leads to, by the function's class: what makes a disk of what the
+    /// controller's driver finds, and what a network card's packets take to the host.
+    public var upperModules: [String] { Self.upperModules(classCode: classCode) }
+
+    /// What any DD/OS for a network card needs: its way to the host, and what its kernel forwards packets with.
+    public static let networkModules = ["virtio_net", "sch_ingress", "cls_matchall", "act_mirred"]
+
+    /// - Parameter classCode: base class, subclass and programming interface (PCI Code and ID Assignment Specification, section 1).
+    public static func upperModules(classCode: UInt32) -> [String] {
+        switch classCode >> 8 {
+        case 0x0200...0x02ff: networkModules
+        // SCSI, RAID, ATA, SATA, SAS.
+        case 0x0100, 0x0104, 0x0105, 0x0106, 0x0107: ["sd_mod"]
+        // SD host controllers.
+        case 0x0805: ["mmc_block"]
+        // USB.
+        case 0x0c03: ["usb-storage", "uas", "sd_mod"]
+        default: []
+        }
+    }
+}

@@ -1,0 +1,82 @@
+import Foundation
+
+/// A supervisor of its own with some DD/OSs, driven through the `drover` command.
+final class SupervisedMachines {
+    let names: [String]
+    private let drover: String
+    private let place: WorkDirectory
+    private var supervisor: [String] { ["--run-dir", "\(place.path)/run"] }
+
+    /// Emulated NVMe controllers, with a file each.
+    ///
+    /// - Parameters:
+    ///   - programs: where `drover` and `droverd` are.
+    ///   - image: a recipe's name.
+    ///   - extra: further keys of each DD/OS, in YAML, a line each.
+    convenience init(programs: String, image: String, count: Int, extra: [String] = []) throws {
+        try self.init(programs: programs, names: (0..<count).map { "bench\($0)" }) { name, folder in
+            [
+                "class: block", "device: { emulated: nvme, backing: { file: \(folder)/\(name).img, size: 256MiB } }", "image: \(image)",
+                "frontends: [ nbd ]",
+            ] + extra
+        }
+    }
+
+    /// - Parameter keys: of a DD/OS of this name, in YAML, a line each; with a folder for its files.
+    init(programs: String, names: [String], keys: (_ name: String, _ folder: String) -> [String]) throws {
+        drover = "\(programs)/drover"
+        guard FileManager.default.isExecutableFile(atPath: drover), FileManager.default.isExecutableFile(atPath: "\(programs)/droverd")
+        else {
+            throw BenchFailure(text: "drover and droverd are not in \(programs): run make build, or leave this part out with --no-machine.")
+        }
+        place = try WorkDirectory(in: "/tmp")
+        self.names = names
+        let text = "ddos:\n" + names.map { name in "  \(name):\n" + keys(name, place.path).map { "    \($0)\n" }.joined() }.joined()
+        let file = "\(place.path)/bench.yaml"
+        try Data(text.utf8).write(to: URL(fileURLWithPath: file))
+        do {
+            // The first time an image is built, which for a lean one is a kernel to compile.
+            try run("up", "-f", file, seconds: 2400)
+        } catch {
+            remove()
+            throw error
+        }
+    }
+
+    func remove() {
+        _ = try? run("down", seconds: 60)
+        place.remove()
+    }
+
+    /// Runs `drover`; its standard output, if it succeeded.
+    @discardableResult
+    func run(_ arguments: String..., seconds: Int = 120) throws -> String {
+        try Self.run([drover] + arguments + supervisor, seconds: seconds)
+    }
+
+    func socket(_ name: String) -> String { "\(place.path)/run/nbd/\(name).sock" }
+
+    /// Runs a program to its end; its standard output, if it succeeded.
+    @discardableResult
+    static func run(_ arguments: [String], seconds: Int) throws -> String {
+        let (process, output) = try start(arguments, seconds: seconds)
+        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else {
+            throw BenchFailure(text: "'\(arguments.joined(separator: " "))' failed with status \(process.terminationStatus)")
+        }
+        return text
+    }
+
+    /// Its progress and its complaints are for the person.
+    static func start(_ arguments: [String], seconds: Int) throws -> (Process, Pipe) {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/timeout")
+        process.arguments = ["-k", "5", String(seconds)] + arguments
+        let output = Pipe()
+        process.standardOutput = output
+        process.standardInput = FileHandle.nullDevice
+        try process.run()
+        return (process, output)
+    }
+}

@@ -1,0 +1,21 @@
+import Foundation
+
+/// A directory of its own for sockets and files, removed at the end.
+struct WorkDirectory {
+    let path: String
+
+    init(in parent: String) throws {
+        var template = Array("\(parent)/drover-bench-XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else {
+            throw BenchFailure(text: "cannot make a directory in \(parent): \(String(cString: strerror(errno)))")
+        }
+        path = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+    }
+
+    /// Drover's other programs are beside this one.
+    static var ofThisProgram: String {
+        URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath().deletingLastPathComponent().path
+    }
+
+    func remove() { try? FileManager.default.removeItem(atPath: path) }
+}

@@ -1,0 +1,77 @@
+import ControlModel
+import Foundation
+import Testing
+
+extension EndToEnd {
+    @Suite struct Commands {
+        /// What README.md promises to programs: these keys stay.
+        private static let summaryKeys: Set<String> = [
+            "name", "phase", "status", "deviceClass", "device", "image", "generation", "restarts", "uptimeSeconds", "vmmPID", "stubPID",
+            "disks", "frontEnds",
+        ]
+
+        @Test(.timeLimit(.minutes(10)))
+        func everyCommandServesPeopleAndPrograms() async throws {
+            try await withRig("every command", [Plan("nvme0", "nvme")]) { rig in
+                try await rig.up()
+                try await rig.access(try await rig.uri("nvme0"), "write -P 0x31 0 1M", "flush")
+                let list = try #require(try Self.parse(try await rig.succeed("ps", "--json")) as? [[String: Any]])
+                #expect(Self.summaryKeys.isSubset(of: list[0].keys))
+                #expect(try await rig.succeed("ps", "--names") == "nvme0\n")
+                let detail = try #require(try Self.parse(try await rig.succeed("inspect", "nvme0", "--json")) as? [String: Any])
+                let detailKeys: Set = [
+                    "summary", "memoryMiB", "vcpus", "cid", "accelerator", "imageHash", "kernelVersion", "settings", "consoleLog",
+                    "stubLog",
+                    "requests", "failures", "recoveries", "lastConsoleLines",
+                ]
+                #expect(detailKeys.isSubset(of: detail.keys))
+                let report = try #require(
+                    try Self.parse(try await rig.succeed("report", "--interval", "0.5", "--json")) as? [String: Any])
+                #expect(Set(["time", "intervalSeconds", "processors", "ddos", "supervisor", "mean", "total"]).isSubset(of: report.keys))
+                for line in try await rig.succeed("events", "--json").split(separator: "\n") {
+                    let event = try #require(try Self.parse(String(line)) as? [String: Any])
+                    #expect(Set(["sequence", "time", "kind", "message"]).isSubset(of: event.keys))
+                }
+                let findings = try #require(try Self.parse(try await rig.drover("doctor", "--json").out) as? [[String: Any]])
+                #expect(findings.allSatisfy { Set(["subject", "state", "text"]).isSubset(of: $0.keys) })
+                #expect(findings.contains { $0["subject"] as? String == "control groups" })
+                #expect(try await rig.succeed("logs", "nvme0", "-n", "3").split(whereSeparator: \.isNewline).count == 3)
+
+                let stopped = try await rig.succeed("stop", "nvme0")
+                #expect(stopped == "nvme0 is stopped\n")
+                #expect(try await rig.drover("inject", "nvme0", "kill").status == 5)
+                #expect(try await rig.drover("inject", "nvme0", "sneeze").status == 64)
+                #expect(try await rig.drover("report", "--interval", "0").status == 64)
+                try await rig.succeed("start", "nvme0")
+                try await rig.succeed("restart", "nvme0")
+                try await rig.access(try await rig.uri("nvme0"), "read -P 0x31 0 1M")
+                try Self.expectOnlyLogLines(rig.runDirectory + "/droverd.log")
+            }
+        }
+
+        @Test(.timeLimit(.minutes(1)))
+        func helpFitsATerminalAndShellsGetTheirCompletions() async throws {
+            try await withRig("help and completion", [Plan("nvme0", "nvme")]) { rig in
+                let help = try await rig.start(rig.programs.drover, ["--help"]).finish(within: .seconds(20))
+                #expect(help.status == 0)
+                #expect(help.out.split(separator: "\n").allSatisfy { $0.count <= 80 })
+                // As written, not wrapped.
+                #expect(help.out.contains("\n  drover up -f Configs/demo.yaml   start droverd and every DD/OS\n"))
+                for shell in ["bash", "zsh", "fish"] {
+                    let script = try await rig.start(rig.programs.drover, ["--generate-completion-script", shell]).finish(
+                        within: .seconds(20))
+                    #expect(script.status == 0 && script.out.contains("drover ps --names"), "names of DD/OSs are completed in \(shell)")
+                }
+            }
+        }
+
+        /// libvirt and QEMU print much; none of it belongs between the supervisor's own lines.
+        private static func expectOnlyLogLines(_ path: String) throws {
+            for line in try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n") {
+                #expect(line.contains(/^\d{4}-\d\d-\d\dT\S+ (info|notice|warning|error) droverd:/), "\(line)")
+            }
+        }
+
+        private static func parse(_ text: String) throws -> Any { try JSONSerialization.jsonObject(with: Data(text.utf8)) }
+    }
+}

@@ -1,0 +1,226 @@
+import Foundation
+import PCIInventory
+import Testing
+
+@Suite struct ObstacleTests {
+    private func obstacles(_ machine: FakeMachine, _ address: String, taken: [String] = []) throws -> [Obstacle] {
+        let all = try machine.inventory.functions()
+        let function = try #require(all.first { $0.address.description == address })
+        return Obstacle.of(
+            function, among: all, iommu: IOMMUState.read(root: machine.root), taken: Set(taken.compactMap { PCIAddress($0) }),
+            root: machine.root)
+    }
+
+    @Test func aDeviceInAGroupOfItsOwnCanBeTaken() throws {
+        let machine = try FakeMachine()
+        try machine.add("0000:01:00.0", driver: "nvme", group: 7)
+        try machine.add("0000:02:00.0", driver: "e1000e", group: 8)
+        #expect(try obstacles(machine, "0000:01:00.0") == [])
+    }
+
+    @Test func aBridgeIsNoDevice() throws {
+        let machine = try FakeMachine()
+        try machine.add("0000:00:04.0", classCode: 0x060400, driver: "pcieport", group: 3)
+        #expect(try obstacles(machine, "0000:00:04.0") == [.bridge])
+    }
+
+    @Test func aSharedGroupNamesTheOthers() throws {
+        let machine = try FakeMachine()
+        try machine.add("0000:03:00.0", driver: "nvme", group: 10)
+        try machine.add("0000:03:00.1", classCode: 0x020000, driver: "e1000e", group: 10)
+        let obstacle = try #require(try obstacles(machine, "0000:03:00.0").first)
+        #expect(obstacle == .sharedGroup(number: 10, others: ["0000:03:00.1 (e1000e)"]))
+        #expect(obstacle.reason.contains("0000:03:00.1 (e1000e)"))
+        #expect(!obstacle.yieldsToForce)
+    }
+
+    @Test func aBridgeAndFunctionsWithoutDriversDoNotSpoilAGroup() throws {
+        let machine = try FakeMachine()
+        try machine.add("0000:00:04.0", classCode: 0x060400, driver: "pcieport", group: 10)
+        try machine.add("0000:03:00.0", driver: "nvme", group: 10)
+        try machine.add("0000:03:00.1", group: 10)
+        #expect(try obstacles(machine, "0000:03:00.0") == [])
+    }
+
+    @Test func aGroupOfWhichAnotherDDOSHasAFunctionIsShared() throws {
+        let machine = try FakeMachine()
+        try machine.add("0000:03:00.0", driver: "nvme", group: 10)
+        try machine.add("0000:03:00.1", driver: "vfio-pci", group: 10)
+        let found = try obstacles(machine, "0000:03:00.0", taken: ["0000:03:00.1"])
+        #expect(found == [.sharedGroup(number: 10, others: ["0000:03:00.1 (vfio-pci)"])])
+    }
+
+    @Test func aVirtualFunctionIsADeviceLikeAnyOther() throws {
+        let machine = try FakeMachine()
+        try machine.add("0000:01:00.0", driver: "nvme", group: 7)
+        try machine.add("0000:01:00.1", group: 8)
+        try machine.write("1\n", to: "sys/bus/pci/devices/0000:01:00.0/sriov_numvfs")
+        try machine.link("sys/bus/pci/devices/0000:01:00.0/virtfn0", to: "../0000:01:00.1")
+        try machine.link("sys/bus/pci/devices/0000:01:00.1/physfn", to: "../0000:01:00.0")
+        #expect(try obstacles(machine, "0000:01:00.1") == [])
+        let vf = try #require(PCIAddress("01:00.1"))
+        #expect(try obstacles(machine, "0000:01:00.0") == [.virtualFunctions([vf])])
+    }
+
+    @Test func withoutAResetThereIsNoNextLife() throws {
+        let machine = try FakeMachine()
+        try machine.add("0000:01:00.0", group: 7, reset: "")
+        #expect(try obstacles(machine, "0000:01:00.0") == [.noReset])
+    }
+
+    @Test func withoutAnIOMMUTheKernelParameterIsNamed() throws {
+        let machine = try FakeMachine()
+        try machine.add("0000:01:00.0", driver: "nvme")
+        try machine.remove("sys/kernel/iommu_groups/0")
+        try machine.write("root=/dev/sda1\n", to: "proc/cmdline")
+        let remedy = try #require(try obstacles(machine, "0000:01:00.0").first?.remedy)
+        #expect(remedy.contains("intel_iommu=on"))
+    }
+
+    @Test(arguments: [
+        ("DMAR", "AuthenticAMD", "quiet", "intel_iommu=on"), ("IVRS", "AuthenticAMD", "quiet", "amd_iommu"),
+        ("SSDT", "GenuineIntel", "quiet", "VT-d"), ("SSDT", "AuthenticAMD", "quiet", "AMD-Vi"),
+        ("IVRS", "AuthenticAMD", "amd_iommu=off", "replace amd_iommu=off by iommu=pt"),
+        ("DMAR", "GenuineIntel", "intel_iommu=off", "replace intel_iommu=off by intel_iommu=on"),
+        ("VIOT", "GenuineIntel", "quiet", "virtio_iommu"),
+    ])
+    func howToSwitchTheIOMMUOnDependsOnTheMachine(_ table: String, _ vendor: String, _ parameters: String, _ expected: String) throws {
+        let machine = try FakeMachine()
+        try machine.remove("sys/kernel/iommu_groups/0")
+        try machine.remove("sys/firmware/acpi/tables/DMAR")
+        try machine.write("", to: "sys/firmware/acpi/tables/\(table)")
+        try machine.write("vendor_id\t: \(vendor)\n", to: "proc/cpuinfo")
+        try machine.write("\(parameters)\n", to: "proc/cmdline")
+        #expect(try #require(IOMMUState.read(root: machine.root).objection).remedy.contains(expected))
+    }
+
+    @Test func withoutInterruptRemappingTheRiskIsNamed() throws {
+        let machine = try FakeMachine()
+        try machine.add("0000:01:00.0", driver: "nvme", group: 7)
+        try machine.write("  1:   10   IO-APIC   1-edge   i8042\n", to: "proc/interrupts")
+        let obstacle = try #require(try obstacles(machine, "0000:01:00.0").first)
+        #expect(obstacle.reason.contains("raise any interrupt of the host"))
+        #expect(!obstacle.yieldsToForce)
+    }
+
+    @Test func whatSomebodyElseTookIsHeld() throws {
+        let machine = try FakeMachine()
+        try machine.add("0000:01:00.0", driver: "vfio-pci", group: 7)
+        #expect(try obstacles(machine, "0000:01:00.0") == [])
+        try machine.write("vfio-pci\n", to: "sys/bus/pci/devices/0000:01:00.0/driver_override")
+        #expect(try obstacles(machine, "0000:01:00.0") == [.held(driver: "vfio-pci")])
+        #expect(try obstacles(machine, "0000:01:00.0", taken: ["0000:01:00.0"]) == [])
+    }
+}
+
+/// What of the host's would break.
+@Suite struct HostUseTests {
+    private let nvme = "sys/bus/pci/devices/0000:01:00.0"
+
+    private func machine() throws -> FakeMachine {
+        let machine = try FakeMachine()
+        try machine.add("0000:01:00.0", driver: "nvme", group: 7)
+        for (path, number) in [("nvme0n1", "259:0"), ("nvme0n1/nvme0n1p1", "259:1")] {
+            let place = "\(nvme)/nvme/nvme0/\(path)"
+            try machine.write("1024\n", to: "\(place)/size")
+            try machine.write("\(number)\n", to: "\(place)/dev")
+        }
+        try machine.write("1\n", to: "\(nvme)/nvme/nvme0/nvme0n1/nvme0n1p1/partition")
+        try machine.folder("sys/class/block")
+        try machine.link("sys/class/block/nvme0n1", to: "../../bus/pci/devices/0000:01:00.0/nvme/nvme0/nvme0n1")
+        try machine.link("sys/class/block/nvme0n1p1", to: "../../bus/pci/devices/0000:01:00.0/nvme/nvme0/nvme0n1/nvme0n1p1")
+        return machine
+    }
+
+    private func uses(_ machine: FakeMachine) throws -> [HostUse] {
+        let function = try #require(try machine.inventory.functions().first)
+        return HostUse.find(function, root: machine.root)
+    }
+
+    @Test func anIdleDiskIsNotInUse() throws {
+        #expect(try uses(machine()) == [])
+    }
+
+    @Test func aMountedPartitionIsInUse() throws {
+        let machine = try machine()
+        try machine.write("36 1 259:1 / /mnt/my\\040data rw - ext4 /dev/nvme0n1p1 rw\n", to: "proc/self/mountinfo")
+        #expect(try uses(machine) == [.mounted(device: "nvme0n1p1", at: "/mnt/my data")])
+    }
+
+    @Test func aFileSystemOfManyDisksIsFoundByItsSource() throws {
+        let machine = try machine()
+        try machine.write("36 1 0:41 / /data rw - btrfs /dev/nvme0n1 rw\n", to: "proc/self/mountinfo")
+        #expect(try uses(machine) == [.mounted(device: "nvme0n1", at: "/data")])
+    }
+
+    @Test func swapIsInUse() throws {
+        let machine = try machine()
+        try machine.write("Filename Type Size\n/dev/nvme0n1p1 partition 100 0 -2\n", to: "proc/swaps")
+        #expect(try uses(machine) == [.swap(device: "nvme0n1p1")])
+    }
+
+    @Test func aHolderIsInUseAndHasItsName() throws {
+        let machine = try machine()
+        try machine.folder("\(nvme)/nvme/nvme0/nvme0n1/nvme0n1p1/holders/dm-0")
+        try machine.write("vg-root\n", to: "sys/class/block/dm-0/dm/name")
+        #expect(try uses(machine) == [.held(device: "nvme0n1p1", by: "vg-root (dm-0)")])
+    }
+
+    @Test func aMultipathDiskIsFoundUnderItsVisibleName() throws {
+        let machine = try FakeMachine()
+        try machine.add("0000:01:00.0", driver: "nvme", group: 7)
+        try machine.write("1024\n", to: "\(nvme)/nvme/nvme1/nvme0c1n1/size")
+        try machine.write("259:0\n", to: "sys/class/block/nvme0n1/dev")
+        try machine.write("36 1 259:0 / /data rw - ext4 /dev/nvme0n1 rw\n", to: "proc/self/mountinfo")
+        #expect(try uses(machine) == [.mounted(device: "nvme0n1", at: "/data")])
+    }
+
+    @Test func aSCSIDiskIsFoundBelowItsController() throws {
+        let machine = try FakeMachine()
+        try machine.add("0000:01:00.0", group: 7)
+        try machine.write("1024\n", to: "\(nvme)/ata1/host0/target0:0:0/0:0:0:0/block/sda/size")
+        try machine.write("8:0\n", to: "sys/class/block/sda/dev")
+        try machine.write("36 1 8:0 / / rw - ext4 /dev/sda rw\n", to: "proc/self/mountinfo")
+        #expect(try uses(machine) == [.mounted(device: "sda", at: "/")])
+    }
+
+    private func network() throws -> FakeMachine {
+        let machine = try FakeMachine()
+        try machine.add("0000:01:00.0", classCode: 0x020000, driver: "e1000e", group: 7)
+        try machine.folder("\(nvme)/net/eth0")
+        try machine.folder("sys/class/net/eth0")
+        return machine
+    }
+
+    @Test func theDefaultRoutesInterfaceIsInUse() throws {
+        let machine = try network()
+        #expect(try uses(machine) == [])
+        let header = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n"
+        try machine.write(header + "eth0 00000000 0102A8C0 0003 0 0 100 00000000 0 0 0\n", to: "proc/net/route")
+        #expect(try uses(machine) == [.defaultRoute(interface: "eth0")])
+    }
+
+    @Test func theDefaultRouteOverABridgeCountsForItsPort() throws {
+        let machine = try network()
+        try machine.folder("sys/class/net/eth0/upper_br0")
+        let zeros = String(repeating: "0", count: 32)
+        try machine.write(
+            "\(zeros) 00 \(zeros) 00 fe80 00000400 0 0 00000003 br0\n\(zeros) 00 \(zeros) 00 \(zeros) ffffffff 1 0 00200200 lo\n",
+            to: "proc/net/ipv6_route")
+        #expect(try uses(machine) == [.defaultRoute(interface: "eth0, as part of br0")])
+    }
+
+    @Test func theInterfaceOfAnSSHConnectionIsInUse() throws {
+        let machine = try network()
+        try machine.write("0102A8C0\n", to: "sys/class/net/eth0/addresses")
+        let header = "  sl  local_address rem_address   st tx_queue\n"
+        try machine.write(header + "   0: 0102A8C0:0016 0202A8C0:C350 06 0\n", to: "proc/net/tcp")
+        #expect(try uses(machine) == [])
+        try machine.write(header + "   0: 0102A8C0:0016 0202A8C0:C350 01 0\n", to: "proc/net/tcp")
+        #expect(try uses(machine) == [.sshConnection(interface: "eth0", address: "192.168.2.1")])
+        try machine.remove("proc/net/tcp")
+        try machine.write(
+            header + "   0: 0000000000000000FFFF00000102A8C0:0016 0000000000000000FFFF00000202A8C0:C350 01 0\n", to: "proc/net/tcp6")
+        #expect(try uses(machine) == [.sshConnection(interface: "eth0", address: "192.168.2.1")])
+    }
+}

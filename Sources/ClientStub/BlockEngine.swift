@@ -8,8 +8,8 @@ public struct EngineConfiguration: Sendable {
     public var holdLimit: UInt64 = .max
     /// Silence before the DD/OS is asked whether it lives.
     public var pingInterval: UInt64 = 500_000_000
-    /// The same while no request is in flight.
-    public var restingPingInterval: UInt64 = 2_500_000_000
+    /// The same while no request is in flight: the first one after a rest makes a question due at once, so that nobody waits longer for it.
+    public var restingPingInterval: UInt64 = 5_000_000_000
     /// How long the answer may take.
     public var pingTimeout: UInt64 = 3_000_000_000
     /// Each answer of the handshake may take this long…

@@ -114,7 +114,8 @@ extension VMMProcess {
         let thread = Thread {
             while !done.isSet {
                 usleep(20000)
-                reapZombies()
+                // Looking through /proc takes a processor that the machine under way could use.
+                if ProcessControl.hasEndedChild { reapZombies() }
             }
         }
         thread.stackSize = 256 << 10

@@ -49,6 +49,14 @@ public enum ProcessControl {
         return result == 0 ? nil : (result, ProcessEnd(code: code, status: status))
     }
 
+    /// Whether some child has ended and is not reaped yet. Reaps nothing.
+    public static var hasEndedChild: Bool {
+        var code: Int32 = 0
+        var status: Int32 = 0
+        // SAFETY: both integers outlive the call.
+        return unsafe clinux_waitid_pid(0, WNOHANG | WNOWAIT, &code, &status) > 0
+    }
+
     /// Sends a signal to exactly the process that a pidfd names. `ESRCH`: it is gone.
     public static func signal(_ pidfd: borrowing OwnedDescriptor, _ signal: Int32) throws(SystemError) {
         let descriptor = pidfd.rawValue

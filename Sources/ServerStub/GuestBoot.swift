@@ -33,13 +33,13 @@ public enum GuestBoot {
     /// Waits until disks are there and their number stays the same for a moment.
     ///
     /// - Parameter deadline: in nanoseconds of the monotonic clock.
-    static func waitForDisks(_ discovery: DiskDiscovery, until deadline: UInt64) -> [FoundDisk] {
+    static func waitForDisks(_ discovery: DiskDiscovery, driversAreBuiltIn: Bool, until deadline: UInt64) -> [FoundDisk] {
         var before: [FoundDisk] = []
         while true {
             let now = discovery.scan()
             if !now.isEmpty, now == before { return now }
             // The second look is for controllers with several disks: the kernel adds them one by one.
-            let pause = now.isEmpty ? 5_000_000 : settlingTime(of: now)
+            let pause = now.isEmpty ? 5_000_000 : settlingTime(of: now, driversAreBuiltIn)
             if pause == 0 || Clock.monotonic() + pause > deadline { return now }
             before = now
             Clock.sleep(nanoseconds: pause)
@@ -47,11 +47,13 @@ public enum GuestBoot {
     }
 
     /// How long after the last disk another one may still appear, in nanoseconds.
-    private static func settlingTime(of disks: [FoundDisk]) -> UInt64 {
+    private static func settlingTime(of disks: [FoundDisk], _ driversAreBuiltIn: Bool) -> UInt64 {
         // A virtio-blk function is one disk.
         if disks.allSatisfy({ $0.name.begins(with: "vd") }) { return 0 }
-        // NVMe's namespaces come at the pace of one command each; on a SCSI bus targets are waited for.
-        return disks.allSatisfy { $0.name.begins(with: "nvme") } ? 20_000_000 : 100_000_000
+        // NVMe's namespaces come at the pace of one command each. A driver that the kernel started by itself has found them all before there was
+        // a first process (nvme_async_probe waits for its scan, kernel_init for asynchronous probes). On a SCSI bus targets are waited for.
+        if disks.allSatisfy({ $0.name.begins(with: "nvme") }) { return driversAreBuiltIn ? 0 : 20_000_000 }
+        return 100_000_000
     }
 
     /// Connects to the client stub, again and again until the deadline: the vsock device may still be coming up.
@@ -88,17 +90,19 @@ public enum GuestBoot {
         if options.isNetwork {
             serveNetwork(options, clock, log: log)
         } else {
-            serve(options, clock, log: log)
+            serve(options, driversAreBuiltIn: modules.entries.isEmpty, clock, log: log)
         }
         die()
     }
 
     /// From finding the disks to the end of the connection; what went wrong is on the console.
-    private static func serve(_ options: KernelCommandLine, _ clock: BootClock, log: consuming StubLog) {
+    private static func serve(
+        _ options: KernelCommandLine, driversAreBuiltIn: Bool, _ clock: BootClock, log: consuming StubLog
+    ) {
         var clock = clock
         let deadline = Clock.monotonic() + UInt64(options.waitSeconds) * 1_000_000_000
         var disks = DiskQueue()
-        for disk in waitForDisks(DiskDiscovery(device: options.device), until: deadline) {
+        for disk in waitForDisks(DiskDiscovery(device: options.device), driversAreBuiltIn: driversAreBuiltIn, until: deadline) {
             open(disk, until: deadline, into: &disks, log: &log)
         }
         if disks.count == 0 { log.line("no disk appeared below " + options.device) }

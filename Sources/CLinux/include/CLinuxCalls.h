@@ -71,5 +71,13 @@ static inline uint64_t clinux_clock_nanoseconds(int clock) {
     if (clock_gettime(clock, &now) != 0) return 0;
     return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
 }
+/// The processor's time-stamp counter; 0 where it has none.
+static inline uint64_t clinux_timestamp_counter(void) {
+#if defined(__x86_64__)
+    return __builtin_ia32_rdtsc();
+#else
+    return 0;
+#endif
+}
 /// nanosleep that does not return early on a signal.
 void clinux_sleep_nanoseconds(uint64_t nanoseconds);

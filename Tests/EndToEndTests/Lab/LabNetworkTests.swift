@@ -44,7 +44,7 @@ extension Lab {
                 try lab.configure(cable)
                 try await network.untilLinked(cable)
                 rows.append(try await Self.traffic(network))
-                for (round, fault) in Lab.faults.enumerated() { rows.append(try await Self.survive(fault, round + 1, network)) }
+                rows += try await Self.crashes(network)
                 let down = ContinuousClock.now
                 try await rig.succeed("down")
                 rows.append(["down, given back", Lab.seconds(since: down), "-", "-", Lab.driver(Lab.nic) ?? "no driver"])
@@ -84,24 +84,40 @@ extension Lab {
             return ["traffic", Lab.seconds(since: start), "-", "-", words.joined(separator: ", ") + ", every byte right"]
         }
 
-        private static func survive(_ fault: InjectedFault, _ round: Int, _ network: NetworkRig) async throws -> [String] {
+        /// Two streams, one in each direction, through all of the crashes.
+        private static func crashes(_ network: NetworkRig) async throws -> [[String]] {
             let (rig, cable) = (network.rig, network.cables[0])
-            // The driver of a hanging machine carries packets until its machine is ended.
-            let bytes = 16 << 20
-            let transfer = try network.transfer(cable, toWire: round % 2 == 1, bytes: bytes, rate: 512 << 10, port: UInt16(5100 + round))
-            try await transfer.untilReceived(bytes / 8, within: .seconds(120))
-            let recovery = try await rig.crash("n1", fault, within: .seconds(240))
-            let result = try await transfer.result()
-            #expect(result.longestSilence > 0.5, "\(fault.rawValue): nothing was silent, so nothing was broken")
-            #expect(Lab.driver(Lab.nic) == "vfio-pci")
-            try await network.expectInterface(cable, mtu: 1500)
-            say("\(fault.rawValue) \(round): recovered after \(text(seconds: recovery.readySeconds)), \(bytes >> 20) MiB, every byte right")
-            return [
-                "\(fault.rawValue) \(round)", String(format: "%.1f", recovery.readySeconds), try await Lab.phases(rig, "n1"),
-                try Lab.resetMethod(Lab.nic),
-                "fenced \(text(seconds: recovery.fencedSeconds)), \(bytes >> 20) MiB verified, silent for \(text(seconds: result.longestSilence))",
-            ]
+            // The driver of a machine that hangs carries packets until its machine is ended.
+            let bytes = Lab.faults.reduce(0) { $0 + ($1 == .hang ? 10 : 3) << 20 } + 4 << 20
+            let out = try network.transfer(cable, toWire: true, bytes: bytes, rate: rate, port: 5101)
+            let back = try network.transfer(cable, toWire: false, bytes: bytes / 4, rate: rate / 4, port: 5102)
+            var rows: [[String]] = []
+            for (round, fault) in Lab.faults.enumerated() {
+                for stream in [out, back] { try await stream.untilReceived(stream.received + 128 << 10, within: .seconds(180)) }
+                let injected = ContinuousClock.now
+                let recovery = try await rig.crash("n1", fault, within: .seconds(240))
+                guard out.received < bytes else { throw Failure("the stream ended before the recovery from \(fault.rawValue)") }
+                // What arrives from here on has gone through the new life.
+                try await out.untilReceived(out.received + 64 << 10, within: .seconds(180))
+                #expect(Lab.driver(Lab.nic) == "vfio-pci")
+                try await network.expectInterface(cable, mtu: 1500)
+                say("\(fault.rawValue) \(round + 1): recovered after \(text(seconds: recovery.readySeconds)), and the stream goes on")
+                rows.append([
+                    "\(fault.rawValue) \(round + 1)", String(format: "%.1f", recovery.readySeconds), try await Lab.phases(rig, "n1"),
+                    try Lab.resetMethod(Lab.nic),
+                    "fenced \(text(seconds: recovery.fencedSeconds)), stream goes on after \(Lab.seconds(since: injected)) s",
+                ])
+            }
+            for stream in [out, back] {
+                let result = try await stream.result()
+                #expect(result.silences.count >= Lab.faults.count, "nothing was silent, so nothing was broken: \(result.silences)")
+                say("\(stream.bytes >> 10) KiB, every byte right, no reset; silences: \(result.silences)")
+            }
+            return rows
         }
+
+        /// Bytes a second: what emulated processors in emulated processors carry with ease.
+        private static let rate = 512 << 10
 
         private static func address(of interface: String) throws -> String {
             try String(contentsOfFile: "/sys/class/net/\(interface)/address", encoding: .utf8).trimmingCharacters(in: .newlines)

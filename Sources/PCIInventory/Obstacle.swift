@@ -54,7 +54,7 @@ extension Obstacle {
     ///
     /// - Parameters:
     ///   - all: Every function of the machine.
-    ///   - taken: What the supervisor that asks has taken already: no obstacle.
+    ///   - taken: What the supervisor that asks has taken already: no obstacle, unless a driver of the host's has it all the same.
     public static func of(
         _ function: PCIFunction, among all: [PCIFunction], iommu: IOMMUState, taken: Set<PCIAddress> = [], root: MachineRoot = MachineRoot()
     ) -> [Obstacle] {
@@ -72,7 +72,8 @@ extension Obstacle {
         }
         if function.resetMethods.isEmpty { found.append(.noReset) }
         if !function.virtualFunctions.isEmpty { found.append(.virtualFunctions(function.virtualFunctions)) }
-        guard !taken.contains(function.address) else { return found }
+        // What the journal has is no news, as long as it is true: with a driver of the host's, the host may be using it again.
+        if taken.contains(function.address), function.driver == nil || function.driver == DeviceTaking.driver { return found }
         // Bound at start-up by vfio-pci.ids, with no override, it waits for anybody.
         if let driver = function.driver, passiveDrivers.contains(driver), function.driverOverride == driver {
             found.append(.held(driver: driver))

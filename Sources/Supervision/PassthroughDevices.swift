@@ -66,6 +66,11 @@ extension PassthroughDevices {
     ///
     /// - Parameter users: The DD/OSs that run or are going to, with their devices.
     func settle(users: [PCIAddress: String], log: EventLog) async {
+        do {
+            try taking.journal.dropOtherBoots()
+        } catch {
+            log.append(.warning, explanation(of: error))
+        }
         for entry in taking.journal.entries {
             if entry.state == .taken, users[entry.address] == entry.owner { continue }
             do {

@@ -7,6 +7,7 @@ final class FakeMachine: @unchecked Sendable {
     var root: MachineRoot { MachineRoot(directory) }
     var bus: String { "\(directory)/sys/bus/pci" }
     var inventory: PCIInventory { PCIInventory(root: root) }
+    var journal: DeviceJournal { DeviceJournal(directory: directory + "/run/devices", root: root) }
     /// The driver that the made-up kernel binds where nothing else is asked for.
     private var natural: [String: String] = [:]
 
@@ -22,6 +23,7 @@ final class FakeMachine: @unchecked Sendable {
         try write("root=/dev/sda1 intel_iommu=on\n", to: "proc/cmdline")
         try write("  1:   10   IR-IO-APIC   1-edge   i8042\n", to: "proc/interrupts")
         try write("Iface\tDestination\n", to: "proc/net/route")
+        try write("11111111-2222-3333-4444-555555555555\n", to: "proc/sys/kernel/random/boot_id")
     }
 
     deinit { try? FileManager.default.removeItem(atPath: directory) }
@@ -46,6 +48,17 @@ final class FakeMachine: @unchecked Sendable {
     }
 
     func remove(_ name: String) throws { try FileManager.default.removeItem(atPath: "\(directory)/\(name)") }
+
+    /// The machine starts anew: devices are with their own drivers, without overrides; the run directory stays.
+    func reboot() throws {
+        try write("\(UUID())\n", to: "proc/sys/kernel/random/boot_id")
+        for (address, driver) in natural {
+            let place = "sys/bus/pci/devices/\(address)"
+            if self.driver(address) != nil { try remove("\(place)/driver") }
+            try link("\(place)/driver", to: "../../drivers/\(driver)")
+            try write("(null)\n", to: "\(place)/driver_override")
+        }
+    }
 
     // MARK: devices
 

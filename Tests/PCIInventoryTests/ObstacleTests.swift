@@ -111,6 +111,16 @@ import Testing
         #expect(try obstacles(machine, "0000:01:00.0") == [.held(driver: "vfio-pci")])
         #expect(try obstacles(machine, "0000:01:00.0", taken: ["0000:01:00.0"]) == [])
     }
+
+    /// The journal says that it is taken, and the host's driver has it.
+    @Test func whatTheHostUsesIsInUseWhateverTheJournalSays() throws {
+        let machine = try FakeMachine()
+        try machine.add("0000:01:00.0", classCode: 0x020000, driver: "e1000e", group: 7)
+        try machine.folder("sys/bus/pci/devices/0000:01:00.0/net/eth0")
+        let header = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n"
+        try machine.write(header + "eth0 00000000 0102A8C0 0003 0 0 100 00000000 0 0 0\n", to: "proc/net/route")
+        #expect(try obstacles(machine, "0000:01:00.0", taken: ["0000:01:00.0"]) == [.inUse([.defaultRoute(interface: "eth0")])])
+    }
 }
 
 /// What of the host's would break.

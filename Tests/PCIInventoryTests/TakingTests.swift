@@ -15,8 +15,7 @@ import Testing
 
     /// - Parameter killedAfter: The supervisor is gone after this step.
     private func taking(_ machine: FakeMachine, killedAfter last: TakingStep? = nil) -> DeviceTaking {
-        DeviceTaking(journal: DeviceJournal(directory: machine.directory + "/run/devices"), root: machine.root, patienceSeconds: 0.1) {
-            step throws(TakingError) in
+        DeviceTaking(journal: machine.journal, root: machine.root, patienceSeconds: 0.1) { step throws(TakingError) in
             do { try machine.react() } catch { Issue.record(error) }
             if step == last { throw .interrupted(step) }
         }
@@ -128,7 +127,7 @@ import Testing
     @Test func whenVFIODoesNotTakeItTheDriverGetsItBack() throws {
         let machine = try machine()
         let refusing = DeviceTaking(
-            journal: DeviceJournal(directory: machine.directory + "/run/devices"), root: machine.root, patienceSeconds: 0.1
+            journal: machine.journal, root: machine.root, patienceSeconds: 0.1
         ) { step throws(TakingError) in
             do {
                 // This kernel's vfio-pci does not want the device.

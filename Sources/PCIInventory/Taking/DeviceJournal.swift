@@ -1,21 +1,42 @@
 internal import Foundation
 
 /// Which devices were taken from whom: a file for each, written and synced before the device is touched, so that whoever comes after a
-/// SIGKILL knows what to finish or undo. Bindings don't outlive a reboot, so the journal belongs on a file system that doesn't either.
+/// SIGKILL knows what to finish or undo. Bindings don't outlive a reboot, so an entry of another boot is none.
 public struct DeviceJournal: Sendable, Equatable {
     public let directory: String
+    /// The running kernel's; nil where it can't be read.
+    let bootID: String?
 
     /// - Parameter directory: Made when the first device is taken.
-    public init(directory: String) {
+    public init(directory: String, root: MachineRoot = MachineRoot()) {
         self.directory = directory
+        bootID = root.text("proc/sys/kernel/random/boot_id")?.split(whereSeparator: \.isWhitespace).first.map(String.init)
     }
 
-    /// What is taken, by address. A file that can't be read is none of ours, or from a broken disk: nothing can be learnt from it.
+    /// What is taken, by address.
     public var entries: [TakenDevice] {
-        directoryNames(directory).filter { $0.hasSuffix(".json") }.compactMap { name in
-            guard let data = FileManager.default.contents(atPath: "\(directory)/\(name)") else { return nil }
-            return try? JSONDecoder().decode(TakenDevice.self, from: data)
-        }.sorted { $0.address < $1.address }
+        files.compactMap { file in file.entry.flatMap { isOfThisBoot($0) ? $0 : nil } }.sorted { $0.address < $1.address }
+    }
+
+    /// Every file: its path, and what it says; nil where that can't be made out.
+    private var files: [(path: String, entry: TakenDevice?)] {
+        directoryNames(directory).filter { $0.hasSuffix(".json") }.map { name in
+            let path = "\(directory)/\(name)"
+            let data = FileManager.default.contents(atPath: path)
+            return (path, data.flatMap { try? JSONDecoder().decode(TakenDevice.self, from: $0) })
+        }
+    }
+
+    /// What an earlier version of Drover wrote says nothing of it.
+    private func isOfThisBoot(_ entry: TakenDevice) -> Bool { entry.bootID == nil || bootID == nil || entry.bootID == bootID }
+
+    /// Removes the entries of other boots.
+    public func dropOtherBoots() throws(TakingError) {
+        guard files.contains(where: { $0.entry.map { !isOfThisBoot($0) } ?? false }) else { return }
+        // Looked at anew under the lock: one of them may just have been taken.
+        try locked { () throws(TakingError) in
+            for case let (_, entry?) in files where !isOfThisBoot(entry) { try forget(entry.address) }
+        }
     }
 
     public func entry(_ address: PCIAddress) -> TakenDevice? { entries.first { $0.address == address } }

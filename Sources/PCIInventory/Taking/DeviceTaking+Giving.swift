@@ -29,7 +29,7 @@ extension DeviceTaking {
                 guard function.driverOverride == Self.driver else { throw .notTaken(address: address, driver: function.driver) }
                 entry = TakenDevice(
                     address: address, owner: "", state: .taken, formerDriver: nil, formerOverride: nil, vendor: function.vendor,
-                    device: function.device)
+                    device: function.device, bootID: journal.bootID)
             }
             return try giveBackLocked(entry, function)
         }

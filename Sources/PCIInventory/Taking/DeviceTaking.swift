@@ -66,7 +66,7 @@ public struct DeviceTaking: Sendable {
             let override = entry?.formerOverride ?? (entry == nil ? function.driverOverride : nil)
             let new = TakenDevice(
                 address: address, owner: owner, state: .taking, formerDriver: former, formerOverride: override, vendor: function.vendor,
-                device: function.device)
+                device: function.device, bootID: journal.bootID)
             try journal.record(new)
             try afterStep(.journalled)
             do throws(TakingError) {

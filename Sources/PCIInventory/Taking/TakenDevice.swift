@@ -19,6 +19,8 @@ public struct TakenDevice: Sendable, Equatable, Codable {
     /// To notice another device in the same place.
     public var vendor: UInt16
     public var device: UInt16
+    /// The kernel's, when it was taken: bindings and overrides don't outlive a boot. Nil: unknown.
+    public var bootID: String?
 }
 
 /// The steps of taking and giving back, in order. After each a supervisor may be killed, and the next one brings it to an end.

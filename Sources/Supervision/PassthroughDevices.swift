@@ -37,8 +37,7 @@ struct PassthroughDevices: Sendable {
     func giveBack(_ address: PCIAddress) async throws -> String? {
         guard taking.journal.entry(address) != nil else { return nil }
         return try await Self.withDeadline("the host's driver has not taken \(address) back") { [taking] in
-            let driver = try taking.giveBack(address)
-            return "\(address) is given back to the host: \(driver.map { "its driver is \($0)" } ?? "it has no driver, as before")"
+            try taking.giveBack(address).description
         }
     }
 
@@ -70,6 +69,13 @@ extension PassthroughDevices {
             try taking.journal.dropOtherBoots()
         } catch {
             log.append(.warning, explanation(of: error))
+        }
+        for path in taking.journal.unreadable {
+            let address = ((path as NSString).lastPathComponent as NSString).deletingPathExtension
+            log.append(
+                .warning,
+                "\(path) is damaged, so it is not known what \(address) was taken from; "
+                    + "`drover release \(address)` leaves it to the kernel which driver gets it")
         }
         for entry in taking.journal.entries {
             if entry.state == .taken, users[entry.address] == entry.owner { continue }

@@ -21,8 +21,7 @@ struct Release: AsyncParsableCommand {
             throw Complaint("\(user.name) has \(address) and is \(user.phase.rawValue); stop it first: drover stop \(user.name)", status: 5)
         }
         do {
-            let driver = try DeviceTaking(journal: DeviceJournal(directory: supervisor.runDir + "/devices")).giveBack(address)
-            print("\(address) is given back; \(driver.map { "its driver is \($0)" } ?? "it has no driver")")
+            print(try DeviceTaking(journal: DeviceJournal(directory: supervisor.runDir + "/devices")).giveBack(address).description)
         } catch {
             if case .notTaken = error { throw Complaint("\(error).", status: 5) }
             throw Complaint("\(error).")

@@ -129,6 +129,7 @@ final class FakeMachine: @unchecked Sendable {
     private func bind(_ address: String, _ driver: String) throws {
         let override = override(address)
         guard override.isEmpty || override == "(null)" || override == driver else { return }
+        guard FileManager.default.fileExists(atPath: "\(bus)/drivers/\(driver)") else { return }
         try link("sys/bus/pci/devices/\(address)/driver", to: "../../drivers/\(driver)")
     }
 

@@ -27,6 +27,9 @@ public struct DeviceJournal: Sendable, Equatable {
         }
     }
 
+    /// Files that say nothing: of what is named in them it is not known any more from whom it was taken.
+    public var unreadable: [String] { files.filter { $0.entry == nil }.map(\.path) }
+
     /// What an earlier version of Drover wrote says nothing of it.
     private func isOfThisBoot(_ entry: TakenDevice) -> Bool { entry.bootID == nil || bootID == nil || entry.bootID == bootID }
 
@@ -61,7 +64,10 @@ public struct DeviceJournal: Sendable, Equatable {
 
     func forget(_ address: PCIAddress) throws(TakingError) {
         let path = file(address)
-        guard unlink(path) == 0 || errno == ENOENT else { throw .journal(operation: "remove", path: path, errno: errno) }
+        if unlink(path) != 0 {
+            if errno == ENOENT { return }
+            throw .journal(operation: "remove", path: path, errno: errno)
+        }
         try syncDirectory()
     }
 

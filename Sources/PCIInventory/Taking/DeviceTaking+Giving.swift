@@ -1,41 +1,48 @@
+internal import Glibc
+
 /// Giving back.
 extension DeviceTaking {
-    /// Gives a function back to the driver that it was taken from.
-    ///
-    /// - Returns: The driver that has it now.
+    /// Gives a function back to the driver that it was taken from. Where another one of the host's has it by now, it stays with that.
     @discardableResult
-    public func giveBack(_ address: PCIAddress) throws(TakingError) -> String? {
+    public func giveBack(_ address: PCIAddress) throws(TakingError) -> GivenBack {
         try journal.locked { () throws(TakingError) in
             let function: PCIFunction
             do throws(PCIError) {
                 function = try PCIInventory(root: root).function(at: address)
             } catch {
                 // Unplugged: there is nothing to give back.
-                if case .noSuchDevice = error, journal.entry(address) != nil {
+                if case .noSuchDevice = error, let entry = journal.entry(address) {
                     try journal.forget(address)
-                    return nil
+                    return GivenBack(address: address, driver: nil, formerDriver: entry.formerDriver)
                 }
                 throw .pci(error)
             }
-            let entry: TakenDevice
-            if let known = journal.entry(address) {
-                guard known.vendor == function.vendor, known.device == function.device else {
-                    try journal.forget(address)
-                    throw .replaced(address: address, formerly: "\(padded(known.vendor, 4)):\(padded(known.device, 4))", now: function.name)
-                }
-                entry = known
-            } else {
-                // The journal is lost. What vfio-pci has by an override was given to it by somebody.
-                guard function.driverOverride == Self.driver else { throw .notTaken(address: address, driver: function.driver) }
-                entry = TakenDevice(
-                    address: address, owner: "", state: .taken, formerDriver: nil, formerOverride: nil, vendor: function.vendor,
-                    device: function.device, bootID: journal.bootID)
-            }
-            return try giveBackLocked(entry, function)
+            return try giveBackLocked(try whatWasTaken(function), function)
         }
     }
 
-    func giveBackLocked(_ entry: TakenDevice, _ function: PCIFunction) throws(TakingError) -> String? {
+    /// The journal's entry, or what can be said without one.
+    private func whatWasTaken(_ function: PCIFunction) throws(TakingError) -> TakenDevice {
+        let address = function.address
+        if let known = journal.entry(address) {
+            guard known.vendor == function.vendor, known.device == function.device else {
+                try journal.forget(address)
+                throw .replaced(address: address, formerly: "\(padded(known.vendor, 4)):\(padded(known.device, 4))", now: function.name)
+            }
+            return known
+        }
+        // The journal is lost. What vfio-pci has by an override was given to it by somebody.
+        guard function.driverOverride == Self.driver else {
+            // What of the journal can't be read is of no use any more.
+            try journal.forget(address)
+            throw .notTaken(address: address, driver: function.driver)
+        }
+        return TakenDevice(
+            address: address, owner: "", state: .taken, formerDriver: nil, formerOverride: nil, vendor: function.vendor,
+            device: function.device, bootID: journal.bootID)
+    }
+
+    func giveBackLocked(_ entry: TakenDevice, _ function: PCIFunction) throws(TakingError) -> GivenBack {
         let address = entry.address
         let current = try driver(address)
         // Unbinding what a VMM has open would wait for the VMM, without end.
@@ -50,31 +57,66 @@ extension DeviceTaking {
             try write("\(address)", to: "sys/bus/pci/drivers/\(Self.driver)/unbind")
         }
         try afterStep(.released)
-        // A newline alone takes an override away.
-        try write(entry.formerOverride ?? "\n", to: attribute(address, "driver_override"))
+        // An override that somebody else has written meanwhile is theirs. A newline alone takes one away.
+        if root.text(attribute(address, "driver_override"))?.split(whereSeparator: \.isWhitespace).first == Self.driver[...] {
+            try write(entry.formerOverride ?? "\n", to: attribute(address, "driver_override"))
+        }
         try afterStep(.overrideRestored)
-        try rebind(entry)
+        let refusal = try rebind(entry, modalias: function.modalias)
         try afterStep(.rebound)
-        if let former = entry.formerDriver { try wait(for: former, address) }
+        let driver = try newDriver(entry, refusal)
         try journal.forget(address)
         try afterStep(.forgotten)
-        return try driver(address)
+        return GivenBack(address: address, driver: driver, formerDriver: entry.formerDriver)
     }
 
     /// To the driver by name: with `drivers_probe` another one that fits could be quicker. Where the journal knows none, the kernel chooses,
     /// unless the function had none when it was taken.
-    private func rebind(_ entry: TakenDevice) throws(TakingError) {
-        let present = try driver(entry.address)
-        guard present == nil else { return }
-        if let former = entry.formerDriver, root.exists("sys/bus/pci/drivers/\(former)/bind") {
-            do throws(TakingError) {
-                return try write("\(entry.address)", to: "sys/bus/pci/drivers/\(former)/bind")
-            } catch {
-                // For instance a driver that was bound by a dynamic id, or an override. The kernel's choice is better than none.
-                try write("\(entry.address)", to: "sys/bus/pci/drivers_probe")
-                throw error
+    ///
+    /// - Returns: Why the former driver does not take it, if it is known. The kernel may have found another one nevertheless.
+    private func rebind(_ entry: TakenDevice, modalias: String) throws(TakingError) -> TakingError? {
+        guard try driver(entry.address) == nil, entry.formerDriver != nil || entry.owner.isEmpty else { return nil }
+        var refusal: TakingError?
+        if let former = entry.formerDriver {
+            refusal = haveFormerDriver(former, entry.address, modalias: modalias)
+            // A module that is loaded looks for its devices.
+            guard try driver(entry.address) == nil else { return nil }
+            if refusal == nil {
+                do throws(TakingError) {
+                    try write("\(entry.address)", to: "sys/bus/pci/drivers/\(former)/bind")
+                    return nil
+                } catch {
+                    // For instance a driver that was bound by a dynamic id, or an override.
+                    refusal = error
+                }
             }
         }
-        if entry.formerDriver != nil || entry.owner.isEmpty { try write("\(entry.address)", to: "sys/bus/pci/drivers_probe") }
+        // The kernel's choice is better than none.
+        do throws(TakingError) {
+            try write("\(entry.address)", to: "sys/bus/pci/drivers_probe")
+        } catch {
+            refusal = refusal ?? error
+        }
+        return refusal
+    }
+
+    /// Somebody may have unloaded its module meanwhile.
+    private func haveFormerDriver(_ former: String, _ address: PCIAddress, modalias: String) -> TakingError? {
+        let bind = "sys/bus/pci/drivers/\(former)/bind"
+        if root.exists(bind) { return nil }
+        let failure = loadModule(former)
+        // A module may have another name than its driver: xhci_pci has xhci_hcd.
+        if !root.exists(bind) { _ = loadModule(modalias) }
+        return root.exists(bind) ? nil : .formerDriverGone(address: address, driver: former, reason: failure)
+    }
+
+    /// Waits until a driver has the function, if one should; any but vfio-pci will do.
+    private func newDriver(_ entry: TakenDevice, _ refusal: TakingError?) throws(TakingError) -> String? {
+        guard let former = entry.formerDriver else { return try driver(entry.address) }
+        for _ in 0..<max(1, Int(patienceSeconds * 50)) {
+            if let found = try driver(entry.address), found != Self.driver || former == Self.driver { return found }
+            usleep(20_000)
+        }
+        throw try refusal ?? .notBound(address: entry.address, wanted: former, found: driver(entry.address))
     }
 }

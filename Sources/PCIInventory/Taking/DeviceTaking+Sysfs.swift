@@ -45,7 +45,7 @@ extension DeviceTaking {
 
     func haveDriver() throws(TakingError) {
         if root.exists("sys/bus/pci/drivers/\(Self.driver)") { return }
-        if let failure = KernelModule.load("vfio-pci") { throw .noDriver(failure) }
+        if let failure = loadModule(Self.driver) { throw .noDriver(failure) }
         guard root.exists("sys/bus/pci/drivers/\(Self.driver)") else { throw .noDriver("this kernel has no driver of that name") }
     }
 }

@@ -18,14 +18,18 @@ public struct DeviceTaking: Sendable {
     let afterStep: @Sendable (TakingStep) throws(TakingError) -> Void
     /// How long a driver may take to appear.
     let patienceSeconds: Double
+    /// By name or modalias; nil when it is there, else why not.
+    let loadModule: @Sendable (String) -> String?
 
     public init(
         journal: DeviceJournal, root: MachineRoot = MachineRoot(), patienceSeconds: Double = 15,
-        afterStep: @escaping @Sendable (TakingStep) throws(TakingError) -> Void = { _ in }
+        afterStep: @escaping @Sendable (TakingStep) throws(TakingError) -> Void = { _ in },
+        loadModule: @escaping @Sendable (String) -> String? = { KernelModule.load($0) }
     ) {
         self.journal = journal
         self.root = root
         self.patienceSeconds = patienceSeconds
+        self.loadModule = loadModule
         self.afterStep = afterStep
     }
 

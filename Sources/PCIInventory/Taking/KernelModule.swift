@@ -2,7 +2,7 @@ internal import Glibc
 
 /// Modules of the host's kernel.
 public enum KernelModule {
-    /// Runs modprobe. Nil when it is loaded or built in, else why not.
+    /// Runs modprobe, with a module's name or a modalias. Nil when it is loaded or built in, else why not.
     public static func load(_ name: String) -> String? {
         let programs = ["/sbin/modprobe", "/usr/sbin/modprobe", "/bin/modprobe"]
         guard let program = programs.first(where: { access($0, X_OK) == 0 }) else {

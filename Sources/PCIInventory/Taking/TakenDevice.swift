@@ -49,6 +49,8 @@ public enum TakingError: Error, Sendable, Equatable {
     case sysfs(path: String, value: String, errno: Int32)
     /// The kernel took the request, and then it was not so.
     case notBound(address: PCIAddress, wanted: String, found: String?)
+    /// What it was taken from is not in the kernel any more.
+    case formerDriverGone(address: PCIAddress, driver: String, reason: String?)
     /// A virtual machine has it.
     case busy(address: PCIAddress, group: Int)
     case replaced(address: PCIAddress, formerly: String, now: String)
@@ -72,6 +74,9 @@ extension TakingError: CustomStringConvertible {
         case .sysfs(let path, let value, let code): "the kernel refused '\(value)' for \(path): \(reasonText(code))"
         case .notBound(let address, let wanted, let found):
             "\(address) should now have the driver \(wanted), and has \(found ?? "none"); the kernel's log (dmesg) tells why"
+        case .formerDriverGone(let address, let driver, let reason):
+            "\(address) should go back to the driver \(driver), which the kernel no longer has"
+                + (reason.map { " (\($0))" } ?? "") + "; install or load its module, and run 'drover release \(address)'"
         case .busy(let address, let group):
             "\(address) cannot be given back: a virtual machine has its IOMMU group \(group) open; stop the DD/OS first ('drover down')"
         case .replaced(let address, let formerly, let now):

@@ -61,15 +61,7 @@ extension Obstacle {
         if function.isBridge { return [.bridge] }
         var found: [Obstacle] = []
         if let objection = iommu.objection { found.append(.noIsolation(reason: objection.reason, remedy: objection.remedy)) }
-        if let group = function.iommuGroup {
-            // A bridge of the group with the kernel's port driver is no danger to the group (vfio allows it as well), and a function without
-            // a driver is kept without one by the kernel for as long as the group belongs to a VM. But what another DD/OS has is in use.
-            let others = all.filter {
-                $0.iommuGroup == group && $0.address != function.address
-                    && ($0.driver.map { $0 != "pcieport" } ?? false || taken.contains($0.address))
-            }
-            if !others.isEmpty { found.append(.sharedGroup(number: group, others: others.map(\.label))) }
-        }
+        if let shared = sharedGroup(of: function, among: all, taken: taken) { found.append(shared) }
         if function.resetMethods.isEmpty { found.append(.noReset) }
         if !function.virtualFunctions.isEmpty { found.append(.virtualFunctions(function.virtualFunctions)) }
         // What the journal has is no news, as long as it is true: with a driver of the host's, the host may be using it again.
@@ -81,5 +73,16 @@ extension Obstacle {
         let uses = HostUse.find(function, root: root)
         if !uses.isEmpty { found.append(.inUse(uses)) }
         return found
+    }
+
+    static func sharedGroup(of function: PCIFunction, among all: [PCIFunction], taken: Set<PCIAddress>) -> Obstacle? {
+        guard let group = function.iommuGroup else { return nil }
+        // A bridge of the group with the kernel's port driver is no danger to the group (vfio allows it as well), and a function without
+        // a driver is kept without one by the kernel for as long as the group belongs to a VM. But what another DD/OS has is in use.
+        let others = all.filter {
+            $0.iommuGroup == group && $0.address != function.address
+                && ($0.driver.map { $0 != "pcieport" } ?? false || taken.contains($0.address))
+        }
+        return others.isEmpty ? nil : .sharedGroup(number: group, others: others.map(\.label))
     }
 }

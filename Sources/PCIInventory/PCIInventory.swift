@@ -16,18 +16,24 @@ public struct PCIInventory: Sendable {
     }
 
     /// Every function, by address. One that is unplugged meanwhile is left out.
-    public func functions() throws(PCIError) -> [PCIFunction] {
+    public func functions() throws(PCIError) -> [PCIFunction] { try functions(inFull: nil) }
+
+    /// Every function, but only of one also what the kernel doesn't tell while its driver is being changed: override, reset methods, virtual
+    /// functions. While a driver does not let go, reading one of these waits for it.
+    ///
+    /// - Parameter wanted: Nil: all of them.
+    func functions(inFull wanted: PCIAddress?) throws(PCIError) -> [PCIFunction] {
         let access = try Access(sysfsPath: sysfsPath)
         var found: [PCIFunction] = []
         for index in 0..<access.count {
-            if let function = try describe(index, access) { found.append(function) }
+            if let function = try describe(index, access, inFull: wanted) { found.append(function) }
         }
         return found.sorted { $0.address < $1.address }
     }
 
     /// The function at an address.
     public func function(at address: PCIAddress) throws(PCIError) -> PCIFunction {
-        guard let function = try functions().first(where: { $0.address == address }) else {
+        guard let function = try functions(inFull: address).first(where: { $0.address == address }) else {
             throw .noSuchDevice(address: address)
         }
         return function
@@ -42,13 +48,13 @@ public struct PCIInventory: Sendable {
     }
 
     /// Nil for a function that was there when the bus was listed and is there no more.
-    func describe(_ index: Int, _ access: borrowing Access) throws(PCIError) -> PCIFunction? {
+    func describe(_ index: Int, _ access: borrowing Access, inFull wanted: PCIAddress? = nil) throws(PCIError) -> PCIFunction? {
         guard let address = try access.address(index) else {
             throw .unavailable(reason: "libpci reports a function at an impossible address")
         }
         let directory = "\(sysfsPath)/devices/\(address)"
         do {
-            let function = try describe(address, access.function(index), access, directory)
+            let function = try describe(address, access.function(index), access, directory, inFull: wanted.map { $0 == address } ?? true)
             // What could be read of one that went away meanwhile is not the truth about anything.
             return isThere(directory) ? function : nil
         } catch {
@@ -60,12 +66,12 @@ public struct PCIInventory: Sendable {
     private func isThere(_ directory: String) -> Bool { Glibc.access(directory + "/config", F_OK) == 0 }
 
     private func describe(
-        _ address: PCIAddress, _ raw: drover_pci_function, _ access: borrowing Access, _ directory: String
+        _ address: PCIAddress, _ raw: drover_pci_function, _ access: borrowing Access, _ directory: String, inFull: Bool
     ) throws(PCIError) -> PCIFunction {
         let computed = PCIFunction.modalias(
             vendor: raw.vendor, device: raw.device_id, subsystemVendor: raw.subsystem_vendor,
             subsystemDevice: raw.subsystem_device, classCode: raw.class_code)
-        let override = try firstLine("\(directory)/driver_override")
+        let override = inFull ? try firstLine("\(directory)/driver_override") : nil
         let node = try firstLine("\(directory)/numa_node").flatMap { Int($0) }
         return PCIFunction(
             address: address, vendor: raw.vendor, device: raw.device_id, subsystemVendor: raw.subsystem_vendor,
@@ -78,11 +84,11 @@ public struct PCIInventory: Sendable {
             driverOverride: override.flatMap { $0.isEmpty || $0 == "(null)" ? nil : $0 },
             modalias: try firstLine("\(directory)/modalias") ?? computed,
             iommuGroup: try linkName("\(directory)/iommu_group").flatMap { Int($0) },
-            resetMethods: try resetMethods(directory),
+            resetMethods: inFull ? try resetMethods(directory) : [],
             bars: PCIBar.all(resource: try wholeText("\(directory)/resource") ?? ""),
             numaNode: node.flatMap { $0 < 0 ? nil : $0 },
             physicalFunction: try linkName("\(directory)/physfn").flatMap { PCIAddress($0) },
-            virtualFunctions: try virtualFunctions(directory),
+            virtualFunctions: inFull ? try virtualFunctions(directory) : [],
             isBootDisplay: try firstLine("\(directory)/boot_vga") == "1")
     }
 

@@ -6,10 +6,13 @@ public struct DeviceJournal: Sendable, Equatable {
     public let directory: String
     /// The running kernel's; nil where it can't be read.
     let bootID: String?
+    /// How long to wait for who has a lock.
+    let patienceSeconds: Double
 
     /// - Parameter directory: Made when the first device is taken.
-    public init(directory: String, root: MachineRoot = MachineRoot()) {
+    public init(directory: String, root: MachineRoot = MachineRoot(), patienceSeconds: Double = 60) {
         self.directory = directory
+        self.patienceSeconds = patienceSeconds
         bootID = root.text("proc/sys/kernel/random/boot_id")?.split(whereSeparator: \.isWhitespace).first.map(String.init)
     }
 
@@ -17,6 +20,8 @@ public struct DeviceJournal: Sendable, Equatable {
     public var entries: [TakenDevice] {
         files.compactMap { file in file.entry.flatMap { isOfThisBoot($0) ? $0 : nil } }.sorted { $0.address < $1.address }
     }
+
+    var addresses: Set<PCIAddress> { Set(entries.map(\.address)) }
 
     /// Every file: its path, and what it says; nil where that can't be made out.
     private var files: [(path: String, entry: TakenDevice?)] {
@@ -38,7 +43,7 @@ public struct DeviceJournal: Sendable, Equatable {
         guard files.contains(where: { $0.entry.map { !isOfThisBoot($0) } ?? false }) else { return }
         // Looked at anew under the lock: one of them may just have been taken.
         try locked { () throws(TakingError) in
-            for case let (_, entry?) in files where !isOfThisBoot(entry) { try forget(entry.address) }
+            for case let (_, entry?) in files where !isOfThisBoot(entry) { try remove(entry.address) }
         }
     }
 
@@ -63,6 +68,10 @@ public struct DeviceJournal: Sendable, Equatable {
     }
 
     func forget(_ address: PCIAddress) throws(TakingError) {
+        try locked { () throws(TakingError) in try remove(address) }
+    }
+
+    private func remove(_ address: PCIAddress) throws(TakingError) {
         let path = file(address)
         if unlink(path) != 0 {
             if errno == ENOENT { return }
@@ -71,20 +80,36 @@ public struct DeviceJournal: Sendable, Equatable {
         try syncDirectory()
     }
 
-    /// Runs `body` while nobody else takes or gives back with this journal: a supervisor, or `drover release`.
+    // MARK: locks
+
+    /// Runs `body` while nobody else, another supervisor or `drover release`, takes or gives back this function. That may last: a driver lets
+    /// go when it likes. So there is a lock for each, and one that is stuck keeps nobody from the others.
+    func locked<Value>(_ address: PCIAddress, _ body: () throws(TakingError) -> Value) throws(TakingError) -> Value {
+        if let value = try holding("\(address).lock", body) { return value }
+        throw .occupied(address: address)
+    }
+
+    /// Runs `body` while nobody else decides by what the journal has, and changes which functions it has. For short work that waits for no
+    /// driver. Whoever has a function's lock may take this one, and not the other way round.
     func locked<Value>(_ body: () throws(TakingError) -> Value) throws(TakingError) -> Value {
+        if let value = try holding("lock", body) { return value }
+        throw .journal(operation: "lock", path: directory + "/lock", errno: EWOULDBLOCK)
+    }
+
+    /// Nil when somebody else has the lock, and keeps it.
+    private func holding<Value>(_ lock: String, _ body: () throws(TakingError) -> Value) throws(TakingError) -> Value? {
         try makeDirectory()
-        let path = directory + "/lock"
+        let path = "\(directory)/\(lock)"
         let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw .journal(operation: "open", path: path, errno: errno) }
         defer { close(descriptor) }
-        // Held for as long as sysfs takes; each of its waits has an end.
-        for _ in 0..<1200 {
+        for _ in 0..<max(1, Int(patienceSeconds * 20)) {
             if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return try body() }
-            guard errno == EWOULDBLOCK || errno == EINTR else { break }
+            let code = errno
+            guard code == EWOULDBLOCK || code == EINTR else { throw .journal(operation: "lock", path: path, errno: code) }
             usleep(50_000)
         }
-        throw .journal(operation: "lock", path: path, errno: errno)
+        return nil
     }
 
     private func file(_ address: PCIAddress) -> String { "\(directory)/\(address).json" }

@@ -5,7 +5,7 @@ extension DeviceTaking {
     /// Gives a function back to the driver that it was taken from. Where another one of the host's has it by now, it stays with that.
     @discardableResult
     public func giveBack(_ address: PCIAddress) throws(TakingError) -> GivenBack {
-        try journal.locked { () throws(TakingError) in
+        try journal.locked(address) { () throws(TakingError) in
             let function: PCIFunction
             do throws(PCIError) {
                 function = try PCIInventory(root: root).function(at: address)

@@ -2,9 +2,10 @@ internal import Glibc
 
 /// What taking and giving back read and write.
 extension DeviceTaking {
-    func functions() throws(TakingError) -> [PCIFunction] {
+    /// Every function, with all that is known of one.
+    func functions(inFull address: PCIAddress) throws(TakingError) -> [PCIFunction] {
         do {
-            return try PCIInventory(root: root).functions()
+            return try PCIInventory(root: root).functions(inFull: address)
         } catch {
             throw .pci(error)
         }

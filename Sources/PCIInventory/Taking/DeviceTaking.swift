@@ -39,10 +39,16 @@ public struct DeviceTaking: Sendable {
 
     /// What is in the way of taking this function now.
     public func obstacles(_ address: PCIAddress) throws(TakingError) -> (function: PCIFunction, obstacles: [Obstacle]) {
-        let all = try functions()
+        let (function, _, obstacles) = try look(at: address)
+        return (function, obstacles)
+    }
+
+    private func look(at address: PCIAddress) throws(TakingError) -> (PCIFunction, all: [PCIFunction], [Obstacle]) {
+        // The journal first: what is given back meanwhile has its driver again before its entry goes.
+        let taken = journal.addresses
+        let all = try functions(inFull: address)
         guard let function = all.first(where: { $0.address == address }) else { throw .pci(.noSuchDevice(address: address)) }
-        let taken = Set(journal.entries.map(\.address))
-        return (function, Obstacle.of(function, among: all, iommu: IOMMUState.read(root: root), taken: taken, root: root))
+        return (function, all, Obstacle.of(function, among: all, iommu: IOMMUState.read(root: root), taken: taken, root: root))
     }
 
     // MARK: taking
@@ -53,8 +59,8 @@ public struct DeviceTaking: Sendable {
     /// - Returns: The journal's entry, and whether there was anything to do.
     @discardableResult
     public func take(_ address: PCIAddress, for owner: String, forced: Bool = false) throws(TakingError) -> (TakenDevice, changed: Bool) {
-        try journal.locked { () throws(TakingError) in
-            let (function, obstacles) = try obstacles(address)
+        try journal.locked(address) { () throws(TakingError) in
+            let (function, all, obstacles) = try look(at: address)
             let standing = obstacles.filter { !(forced && $0.yieldsToForce) }
             guard standing.isEmpty else { throw .refused(address: address, name: function.name, obstacles: standing) }
             var entry = journal.entry(address).flatMap { $0.vendor == function.vendor && $0.device == function.device ? $0 : nil }
@@ -71,7 +77,13 @@ public struct DeviceTaking: Sendable {
             let new = TakenDevice(
                 address: address, owner: owner, state: .taking, formerDriver: former, formerOverride: override, vendor: function.vendor,
                 device: function.device, bootID: journal.bootID)
-            try journal.record(new)
+            try journal.locked { () throws(TakingError) in
+                // Since it was looked at, another function of its group may have been taken.
+                if let shared = Obstacle.sharedGroup(of: function, among: all, taken: journal.addresses) {
+                    throw .refused(address: address, name: function.name, obstacles: [shared])
+                }
+                try journal.record(new)
+            }
             try afterStep(.journalled)
             do throws(TakingError) {
                 try bind(function)

@@ -53,6 +53,10 @@ public enum TakingError: Error, Sendable, Equatable {
     case formerDriverGone(address: PCIAddress, driver: String, reason: String?)
     /// A virtual machine has it.
     case busy(address: PCIAddress, group: Int)
+    /// Somebody else has been at it for a long time.
+    case occupied(address: PCIAddress)
+    /// Who asked for it does not wait any more.
+    case abandoned(address: PCIAddress)
     case replaced(address: PCIAddress, formerly: String, now: String)
     case notTaken(address: PCIAddress, driver: String?)
     case interrupted(TakingStep)
@@ -79,6 +83,9 @@ extension TakingError: CustomStringConvertible {
                 + (reason.map { " (\($0))" } ?? "") + "; install or load its module, and run 'drover release \(address)'"
         case .busy(let address, let group):
             "\(address) cannot be given back: a virtual machine has its IOMMU group \(group) open; stop the DD/OS first ('drover down')"
+        case .occupied(let address):
+            "\(address) is just being taken or given back, and that comes to no end; the kernel's log (dmesg) may tell why its driver is stuck"
+        case .abandoned(let address): "nobody waits for \(address) any more"
         case .replaced(let address, let formerly, let now):
             "at \(address) there was a device \(formerly) and now is \(now); the entry of the journal is dropped"
         case .notTaken(let address, let driver):

@@ -163,8 +163,8 @@ let testTargets: [Target] = [
     tests(
         "SupervisionTests",
         [
-            "Supervision", "Accounting", "ControlModel", "DroverConfiguration", "Hypervisor", "ImageBuilder", "Netlink", "StubControl",
-            logging,
+            "Supervision", "Accounting", "ControlModel", "DroverConfiguration", "Hypervisor", "ImageBuilder", "Netlink", "PCIInventory",
+            "StubControl", logging,
         ]),
     tests("StubPairTests", ["drover-client-stub", "drover-server-stub", "StubControl", "VirtioMessage", "LinuxSystem"]),
     tests(

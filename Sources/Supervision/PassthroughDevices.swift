@@ -23,10 +23,9 @@ struct PassthroughDevices: Sendable {
     /// - Returns: What was done, in words; nil when the device was taken already.
     func take(_ address: PCIAddress, for owner: String) async throws -> String? {
         let forced = forced.contains(address)
-        return try await Self.withDeadline("the host's driver has not let go of \(address)") { [taking] in
-            let (entry, changed) = try taking.take(address, for: owner, forced: forced)
+        return try await Errand.run(late: "the host's driver has not let go of \(address)") { [taking] claim in
+            let (entry, function, changed) = try taking.take(address, for: owner, forced: forced, claim: claim)
             guard changed else { return nil }
-            let (function, _) = try taking.obstacles(address)
             let former = entry.formerDriver.map { "taken from the host's driver \($0)" } ?? "taken; it had no driver"
             return
                 "\(address) (\(function.name)) \(former); between lives it is reset by \(function.resetMethods.joined(separator: ", else "))"
@@ -35,27 +34,13 @@ struct PassthroughDevices: Sendable {
 
     /// - Returns: What was done, in words; nil when it was not taken.
     func giveBack(_ address: PCIAddress) async throws -> String? {
-        guard taking.journal.entry(address) != nil else { return nil }
-        return try await Self.withDeadline("the host's driver has not taken \(address) back") { [taking] in
-            try taking.giveBack(address).description
+        try await Errand.run(late: "the host's driver has not taken \(address) back") { [taking] claim in
+            do {
+                return try taking.giveBack(address, onlyJournalled: true, claim: claim).description
+            } catch TakingError.notTaken {
+                return nil
+            }
         }
-    }
-
-    /// Runs what may block. After the deadline its thread is left to itself: nothing can be done about a task that waits inside the kernel.
-    private static func withDeadline<Value: Sendable>(
-        _ late: String, seconds: Double = 60, _ body: @escaping @Sendable () throws -> Value
-    ) async throws -> Value {
-        let (answers, answer) = AsyncStream.makeStream(of: Result<Value, any Error>.self)
-        let thread = Thread { answer.yield(Result { try body() }) }
-        thread.name = "devices"
-        thread.start()
-        let timeout = Task {
-            try await Task.sleep(for: .seconds(seconds))
-            answer.yield(.failure(SupervisionError.deviceStuck(reason: "\(late) after \(Int(seconds)) s; see dmesg")))
-        }
-        defer { timeout.cancel() }
-        for await result in answers { return try result.get() }
-        throw CancellationError()
     }
 }
 

@@ -47,7 +47,7 @@ import Testing
             ended.signal()
         }.start()
         stuck.wait()
-        let (_, changed) = try taking(machine).take(second, for: "second")
+        let (_, _, changed) = try taking(machine).take(second, for: "second")
         #expect(changed)
         #expect(try taking(machine).giveBack(second).driver == "nvme")
         // But the same one is not for two at a time, nor another function of its group.
@@ -57,6 +57,54 @@ import Testing
         letGo.signal()
         ended.wait()
         #expect(machine.driver("0000:01:00.0") == "vfio-pci")
+    }
+
+    @Test func whatNobodyWaitsForAnyMoreIsNotTaken() throws {
+        let machine = try machine()
+        let claim = Claim()
+        #expect(claim.abandon())
+        #expect(throws: TakingError.abandoned(address: second)) { try taking(machine).take(second, for: "second", claim: claim) }
+        #expect(machine.driver("0000:02:00.0") == "nvme")
+        #expect(machine.override("0000:02:00.0") == "(null)")
+        #expect(machine.journal.entries == [])
+    }
+
+    @Test(arguments: [TakingStep.journalled, .overridden, .unbound, .bound, .taken])
+    func whatIsTakenTooLateIsGivenBack(_ late: TakingStep) throws {
+        let machine = try machine()
+        let claim = Claim()
+        let slow = taking(machine, afterStep: { if $0 == late { #expect(claim.abandon()) } })
+        #expect(throws: TakingError.abandoned(address: second)) { try slow.take(second, for: "second", claim: claim) }
+        #expect(machine.driver("0000:02:00.0") == "nvme")
+        #expect(machine.journal.entries == [])
+    }
+
+    /// The answer is on its way, and who waits has to wait for it.
+    @Test func whatIsTakenCanNotBeAbandoned() throws {
+        let machine = try machine()
+        let claim = Claim()
+        try taking(machine).take(second, for: "second", claim: claim)
+        #expect(!claim.abandon())
+    }
+
+    /// What came too late may be the next one's by now.
+    @Test func aGivingBackThatNobodyWaitsForIsNotBegun() throws {
+        let machine = try machine()
+        try taking(machine).take(second, for: "second")
+        let claim = Claim()
+        #expect(claim.abandon())
+        #expect(throws: TakingError.abandoned(address: second)) { try taking(machine).giveBack(second, claim: claim) }
+        #expect(machine.driver("0000:02:00.0") == "vfio-pci")
+    }
+
+    @Test func whatSomebodyElseGaveToVFIOIsLeftThere() throws {
+        let machine = try machine()
+        try taking(machine).take(second, for: "second")
+        try machine.remove("run/devices/0000:02:00.0.json")
+        #expect(throws: TakingError.notTaken(address: second, driver: "vfio-pci")) {
+            try taking(machine).giveBack(second, onlyJournalled: true)
+        }
+        #expect(machine.driver("0000:02:00.0") == "vfio-pci")
     }
 
     /// Between the look at the group and the entry in the journal.
@@ -89,7 +137,7 @@ import Testing
             try machine.folder(place)  // Reading it is an error.
         }
         #expect(throws: PCIError.self) { try machine.inventory.functions() }
-        let (_, changed) = try taking(machine).take(second, for: "second")
+        let (_, _, changed) = try taking(machine).take(second, for: "second")
         #expect(changed)
         #expect(try taking(machine).giveBack(second).driver == "nvme")
     }

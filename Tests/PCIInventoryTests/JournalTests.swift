@@ -24,7 +24,7 @@ import Testing
         try machine.reboot()
         #expect(machine.journal.entries == [])
         #expect(throws: TakingError.notTaken(address: address, driver: "nvme")) { try taking(machine).giveBack(address) }
-        let (entry, changed) = try taking(machine).take(address, for: "nvme0")
+        let (entry, _, changed) = try taking(machine).take(address, for: "nvme0")
         #expect(changed)
         #expect(entry.formerDriver == "nvme")
     }

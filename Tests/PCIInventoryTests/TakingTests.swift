@@ -23,7 +23,7 @@ import Testing
 
     @Test func aDeviceGoesToVFIOAndComesBackToItsDriver() throws {
         let machine = try machine()
-        let (entry, changed) = try taking(machine).take(address, for: "nvme0")
+        let (entry, _, changed) = try taking(machine).take(address, for: "nvme0")
         #expect(changed)
         #expect(entry.formerDriver == "nvme")
         #expect(entry.state == .taken)
@@ -38,7 +38,7 @@ import Testing
     @Test func takingWhatIsTakenChangesNothing() throws {
         let machine = try machine()
         try taking(machine).take(address, for: "nvme0")
-        let (entry, changed) = try taking(machine).take(address, for: "nvme0")
+        let (entry, _, changed) = try taking(machine).take(address, for: "nvme0")
         #expect(!changed)
         #expect(entry.formerDriver == "nvme")
     }
@@ -48,7 +48,7 @@ import Testing
     func aTakingThatWasInterruptedIsFinishedByTakingAgain(_ step: TakingStep) throws {
         let machine = try machine()
         #expect(throws: TakingError.interrupted(step)) { try taking(machine, killedAfter: step).take(address, for: "nvme0") }
-        let (entry, _) = try taking(machine).take(address, for: "nvme0")
+        let (entry, _, _) = try taking(machine).take(address, for: "nvme0")
         #expect(entry.formerDriver == "nvme")
         #expect(machine.driver(text) == "vfio-pci")
         #expect(try taking(machine).giveBack(address).driver == "nvme")
@@ -82,7 +82,7 @@ import Testing
         let machine = try machine()
         try taking(machine).take(address, for: "nvme0")
         #expect(throws: TakingError.interrupted(step)) { try taking(machine, killedAfter: step).giveBack(address) }
-        let (entry, _) = try taking(machine).take(address, for: "nvme0")
+        let (entry, _, _) = try taking(machine).take(address, for: "nvme0")
         #expect(entry.formerDriver == "nvme")
         #expect(machine.driver(text) == "vfio-pci")
         #expect(try taking(machine).giveBack(address).driver == "nvme")

@@ -3,9 +3,17 @@ internal import Glibc
 /// Giving back.
 extension DeviceTaking {
     /// Gives a function back to the driver that it was taken from. Where another one of the host's has it by now, it stays with that.
+    ///
+    /// - Parameters:
+    ///   - onlyJournalled: Only what the journal has; else also what vfio-pci has by an override of somebody's.
+    ///   - claim: For who may give up waiting. Then it is not begun any more; what was begun goes on.
     @discardableResult
-    public func giveBack(_ address: PCIAddress) throws(TakingError) -> GivenBack {
+    public func giveBack(
+        _ address: PCIAddress, onlyJournalled: Bool = false, claim: Claim = Claim()
+    ) throws(TakingError) -> GivenBack {
         try journal.locked(address) { () throws(TakingError) in
+            if claim.isAbandoned { throw .abandoned(address: address) }
+            if onlyJournalled, journal.entry(address) == nil { throw .notTaken(address: address, driver: try driver(address)) }
             let function: PCIFunction
             do throws(PCIError) {
                 function = try PCIInventory(root: root).function(at: address)
@@ -42,6 +50,7 @@ extension DeviceTaking {
             device: function.device, bootID: journal.bootID)
     }
 
+    @discardableResult
     func giveBackLocked(_ entry: TakenDevice, _ function: PCIFunction) throws(TakingError) -> GivenBack {
         let address = entry.address
         let current = try driver(address)

@@ -55,10 +55,14 @@ public struct DeviceTaking: Sendable {
 
     /// Binds a function to vfio-pci for a DD/OS, or sees that it is. On return the journal and the kernel agree.
     ///
-    /// - Parameter forced: Also when the host is using it.
-    /// - Returns: The journal's entry, and whether there was anything to do.
+    /// - Parameters:
+    ///   - forced: Also when the host is using it.
+    ///   - claim: For who may give up waiting. Then nothing is taken, or it is given back.
+    /// - Returns: The journal's entry, the function as it was before, and whether there was anything to do.
     @discardableResult
-    public func take(_ address: PCIAddress, for owner: String, forced: Bool = false) throws(TakingError) -> (TakenDevice, changed: Bool) {
+    public func take(
+        _ address: PCIAddress, for owner: String, forced: Bool = false, claim: Claim = Claim()
+    ) throws(TakingError) -> (TakenDevice, function: PCIFunction, changed: Bool) {
         try journal.locked(address) { () throws(TakingError) in
             let (function, all, obstacles) = try look(at: address)
             let standing = obstacles.filter { !(forced && $0.yieldsToForce) }
@@ -68,7 +72,8 @@ public struct DeviceTaking: Sendable {
                 // A driver_override that somebody took away would let another driver have it after a reset of the bus.
                 if function.driverOverride != Self.driver { try write(Self.driver, to: attribute(address, "driver_override")) }
                 known.owner = owner
-                return (known, false)
+                guard claim.make() else { throw .abandoned(address: address) }
+                return (known, function, false)
             }
             try haveDriver()
             // What was taken before, and not given back to the end, keeps what it was taken from.
@@ -82,6 +87,7 @@ public struct DeviceTaking: Sendable {
                 if let shared = Obstacle.sharedGroup(of: function, among: all, taken: journal.addresses) {
                     throw .refused(address: address, name: function.name, obstacles: [shared])
                 }
+                if claim.isAbandoned { throw .abandoned(address: address) }
                 try journal.record(new)
             }
             try afterStep(.journalled)
@@ -98,7 +104,11 @@ public struct DeviceTaking: Sendable {
             guard let entry else { throw .interrupted(.bound) }
             try journal.record(entry)
             try afterStep(.taken)
-            return (entry, true)
+            guard claim.make() else {
+                try giveBackLocked(entry, function)
+                throw .abandoned(address: address)
+            }
+            return (entry, function, true)
         }
     }
 

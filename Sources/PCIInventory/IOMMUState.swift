@@ -2,6 +2,8 @@
 public struct IOMMUState: Sendable, Equatable, Codable {
     /// It translates: devices are in groups.
     public var isOn: Bool
+    /// Groups that only group: vfio makes them for devices without an IOMMU, when its unsafe mode is on. What is in one is in none.
+    public var unprotectedGroups: Set<Int>
     /// Of `/sys/class/iommu`: `dmar0`, `ivhd0`, …
     public var units: [String]
     /// A device's interrupts go through a table of the host's: a guest can't forge one.
@@ -16,7 +18,7 @@ public struct IOMMUState: Sendable, Equatable, Codable {
 
     public init(
         isOn: Bool, units: [String], remapsInterrupts: Bool, firmwareTable: String? = nil, processorVendor: String? = nil,
-        kernelParameters: [String] = []
+        kernelParameters: [String] = [], unprotectedGroups: Set<Int> = []
     ) {
         self.isOn = isOn
         self.units = units
@@ -24,6 +26,7 @@ public struct IOMMUState: Sendable, Equatable, Codable {
         self.firmwareTable = firmwareTable
         self.processorVendor = processorVendor
         self.kernelParameters = kernelParameters
+        self.unprotectedGroups = unprotectedGroups
     }
 
     public static func read(root: MachineRoot = MachineRoot()) -> IOMMUState {
@@ -31,15 +34,21 @@ public struct IOMMUState: Sendable, Equatable, Codable {
         let vendor = root.text("proc/cpuinfo")?.split(separator: "\n").first { $0.hasPrefix("vendor_id") }?
             .split(separator: ":").last?.split(separator: " ").first
         let parameters = (root.text("proc/cmdline") ?? "").split(whereSeparator: \.isWhitespace).map(String.init)
+        let groups = root.names(in: "sys/kernel/iommu_groups")
+        let unprotected = groups.filter { root.text("sys/kernel/iommu_groups/\($0)/name")?.hasPrefix("vfio-noiommu") ?? false }
         return IOMMUState(
-            isOn: !root.names(in: "sys/kernel/iommu_groups").isEmpty,
+            isOn: groups.count > unprotected.count,
             units: root.names(in: "sys/class/iommu"),
             // The kernel has no attribute for it. It names the interrupt chips that sit behind a remapping unit IR-IO-APIC, IR-PCI-MSI, …
             remapsInterrupts: (root.text("proc/interrupts") ?? "").contains(" IR-"),
             firmwareTable: ["DMAR", "IVRS", "VIOT"].first(where: tables.contains),
             processorVendor: vendor.map(String.init),
-            kernelParameters: parameters.filter { $0.contains("iommu") || $0.hasPrefix("intremap=") })
+            kernelParameters: parameters.filter { $0.contains("iommu") || $0.hasPrefix("intremap=") },
+            unprotectedGroups: Set(unprotected.compactMap { Int($0) }))
     }
+
+    /// Whether it stands between this function and the memory.
+    func covers(_ function: PCIFunction) -> Bool { isOn && function.iommuGroup.map { !unprotectedGroups.contains($0) } ?? false }
 
     /// Why no device can be passed through, and what mends it; nil when the IOMMU is on and remaps interrupts.
     public var objection: (reason: String, remedy: String)? {

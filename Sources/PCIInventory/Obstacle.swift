@@ -3,6 +3,8 @@ public enum Obstacle: Sendable, Equatable, Codable {
     case bridge
     /// No IOMMU, or one that doesn't remap interrupts.
     case noIsolation(reason: String, remedy: String)
+    /// There is an IOMMU, and this function is not behind it.
+    case noGroup
     /// Others of its IOMMU group have drivers of the host's: they could reach what the DD/OS's device reaches.
     case sharedGroup(number: Int, others: [String])
     case noReset
@@ -17,6 +19,7 @@ public enum Obstacle: Sendable, Equatable, Codable {
         switch self {
         case .bridge: "it is a bridge"
         case .noIsolation(let reason, _): reason
+        case .noGroup: "it is in no IOMMU group, so its DMA could reach all of memory"
         case .sharedGroup(let number, let others):
             "its IOMMU group \(number) is shared with \(others.joined(separator: ", ")), in use by the host"
         case .noReset: "the kernel knows no way to reset it, so one DD/OS's life could leave it in a state that breaks the next"
@@ -31,6 +34,9 @@ public enum Obstacle: Sendable, Equatable, Codable {
         switch self {
         case .bridge: nil
         case .noIsolation(_, let remedy): remedy
+        case .noGroup:
+            "put it into another slot; switch Intel's VMD off in the firmware's setup, if it is behind that; "
+                + "take options that leave devices out (intel_iommu=igfx_off) out of the kernel's command line"
         case .sharedGroup:
             "unbind the others' drivers, or put the device into a slot below a root port of its own (one with ACS; the firmware may have a switch for it)"
         case .noReset: nil
@@ -61,6 +67,7 @@ extension Obstacle {
         if function.isBridge { return [.bridge] }
         var found: [Obstacle] = []
         if let objection = iommu.objection { found.append(.noIsolation(reason: objection.reason, remedy: objection.remedy)) }
+        if iommu.isOn, !iommu.covers(function) { found.append(.noGroup) }
         if let shared = sharedGroup(of: function, among: all, taken: taken) { found.append(shared) }
         if function.resetMethods.isEmpty { found.append(.noReset) }
         if !function.virtualFunctions.isEmpty { found.append(.virtualFunctions(function.virtualFunctions)) }

@@ -77,6 +77,30 @@ import Testing
         #expect(remedy.contains("intel_iommu=on"))
     }
 
+    @Test func aDeviceInNoGroupIsNotTaken() throws {
+        let machine = try FakeMachine()
+        try machine.add("0000:01:00.0", driver: "nvme")
+        let obstacle = try #require(try obstacles(machine, "0000:01:00.0").first)
+        #expect(obstacle.reason.hasPrefix("it is in no IOMMU group"))
+        #expect(obstacle.remedy != nil)
+        #expect(!obstacle.yieldsToForce)
+    }
+
+    /// vfio's unsafe mode makes groups for devices that no IOMMU confines.
+    @Test func aGroupWithoutAnIOMMUIsNone() throws {
+        let machine = try FakeMachine()
+        try machine.add("0000:01:00.0", driver: "nvme", group: 7)
+        try machine.write("vfio-noiommu\n", to: "sys/kernel/iommu_groups/7/name")
+        #expect(IOMMUState.read(root: machine.root).isOn)
+        #expect(try obstacles(machine, "0000:01:00.0") == [.noGroup])
+        try machine.remove("sys/kernel/iommu_groups/0")
+        #expect(!IOMMUState.read(root: machine.root).isOn)
+        guard case .noIsolation = try obstacles(machine, "0000:01:00.0").first else {
+            Issue.record("taken for isolated")
+            return
+        }
+    }
+
     @Test(arguments: [
         ("DMAR", "AuthenticAMD", "quiet", "intel_iommu=on"), ("IVRS", "AuthenticAMD", "quiet", "amd_iommu"),
         ("SSDT", "GenuineIntel", "quiet", "VT-d"), ("SSDT", "AuthenticAMD", "quiet", "AMD-Vi"),

@@ -12,6 +12,9 @@ public struct MachineRoot: Sendable, Equatable {
     /// A file's text; nil if there is none or it can't be read.
     func text(_ name: String) -> String? { (try? wholeText(path(of: name))).flatMap { $0 } }
 
+    /// Where a symbolic link points; nil if there is none or it can't be read.
+    func linkTarget(_ name: String) -> String? { (try? linkText(path(of: name))).flatMap { $0 } }
+
     /// Names in a directory; none if it can't be read.
     func names(in name: String) -> [String] { directoryNames(path(of: name)) }
 }

@@ -11,7 +11,7 @@ struct NetworkUse {
     init(_ root: MachineRoot) {
         self.root = root
         routes = Self.defaultRoutes(root)
-        shells = Self.shellAddresses(root)
+        shells = RemoteShells.addresses(root)
     }
 
     func of(_ interfaces: [String]) -> [HostUse] {
@@ -54,39 +54,8 @@ struct NetworkUse {
         return names
     }
 
-    /// Established connections to port 22, or to the port that SSH_CONNECTION tells of.
-    private static func shellAddresses(_ root: MachineRoot) -> [String: String] {
-        var ports: Set<UInt16> = [22]
-        if let variable = getenv("SSH_CONNECTION") {
-            let fields = String(cString: variable).split(separator: " ")
-            if fields.count == 4, let port = UInt16(fields[3]) { ports.insert(port) }
-        }
-        var found: [String: String] = [:]
-        for table in ["proc/net/tcp", "proc/net/tcp6"] {
-            for line in (root.text(table) ?? "").split(separator: "\n").dropFirst() {
-                // sl local_address rem_address st: ADDRESS:PORT in hexadecimal; 01 is ESTABLISHED.
-                let fields = line.split(separator: " ")
-                guard fields.count > 3, fields[3] == "01" else { continue }
-                let local = fields[1].split(separator: ":")
-                guard local.count == 2, let port = UInt16(local[1], radix: 16), ports.contains(port) else { continue }
-                let address = canonical(String(local[0]))
-                found[address] = readable(address)
-            }
-        }
-        return found
-    }
-
-    /// An IPv4 address that IPv6 carries is the same address.
-    private static func canonical(_ address: String) -> String {
-        let mapped = "0000000000000000FFFF0000"
-        return address.hasPrefix(mapped) ? String(address.dropFirst(mapped.count)) : address
-    }
-
-    private static func readable(_ address: String) -> String {
-        guard address.utf8.count == 8, let number = UInt32(address, radix: 16) else { return "IPv6" }
-        // As it lies in memory: the lowest byte is the first.
-        return (0..<4).map { "\(number >> (8 * $0) & 0xff)" }.joined(separator: ".")
-    }
+    /// An IPv4 address may have a label of its own: `eth0:1` is on `eth0`. No interface has a colon in its name.
+    static func interface(ofLabel label: String) -> String { String(label.prefix { $0 != ":" }) }
 
     /// The addresses of an interface, in the form of ``shells``. IPv4: getifaddrs, or in a made-up machine the file `addresses` of the interface.
     private func addresses(_ interface: String) -> [String] {
@@ -104,7 +73,9 @@ struct NetworkUse {
         var next = list
         while let entry = next {
             next = entry.pointee.ifa_next
-            guard String(cString: entry.pointee.ifa_name) == interface, let address = entry.pointee.ifa_addr else { continue }
+            guard Self.interface(ofLabel: String(cString: entry.pointee.ifa_name)) == interface, let address = entry.pointee.ifa_addr else {
+                continue
+            }
             switch Int32(address.pointee.sa_family) {
             case AF_INET:
                 let number = address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { $0.pointee.sin_addr.s_addr }

@@ -48,6 +48,11 @@ struct Access: ~Copyable {
 
 /// The last component of where a symbolic link points; nil without a link.
 func linkName(_ path: String) throws(PCIError) -> String? {
+    try linkText(path)?.split(separator: "/").last.map(String.init)
+}
+
+/// Where a symbolic link points; nil without a link.
+func linkText(_ path: String) throws(PCIError) -> String? {
     var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))
     let length = buffer.withUnsafeMutableBytes { readlink(path, $0.baseAddress!, $0.count) }
     guard length >= 0 else {
@@ -55,7 +60,7 @@ func linkName(_ path: String) throws(PCIError) -> String? {
         if code == ENOENT { return nil }
         throw .unreadable(path: path, errno: code)
     }
-    return String(decoding: buffer[..<length], as: UTF8.self).split(separator: "/").last.map(String.init)
+    return String(decoding: buffer[..<length], as: UTF8.self)
 }
 
 /// A small file's first line; nil without a file.

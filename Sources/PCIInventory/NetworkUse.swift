@@ -10,15 +10,14 @@ struct NetworkUse {
 
     init(_ root: MachineRoot) {
         self.root = root
-        routes = Self.defaultRoutes(root)
+        routes = DefaultRoutes.interfaces(root)
         shells = RemoteShells.addresses(root)
     }
 
     func of(_ interfaces: [String]) -> [HostUse] {
         var uses: [HostUse] = []
         for interface in interfaces {
-            // Itself, and the bridges, bonds and VLANs that it carries.
-            for name in upper(interface, depth: 0).uniqued() {
+            for name in carried(interface) {
                 let title = name == interface ? interface : "\(interface), as part of \(name)"
                 if routes.contains(name) { uses.append(.defaultRoute(interface: title)) }
                 for address in addresses(name) {
@@ -29,30 +28,33 @@ struct NetworkUse {
         return uses
     }
 
+    /// Itself, and the bridges, bonds and VLANs that need it.
+    private func carried(_ interface: String) -> [String] {
+        var names = upper(interface, depth: 0)
+        // Above a port of Open vSwitch the kernel shows the switch, and not the interfaces by which the host is connected to the same one.
+        if names.contains("ovs-system") {
+            names += root.names(in: "sys/class/net").filter(mayBeOpenVSwitchs).flatMap { upper($0, depth: 0) }
+        }
+        return names.uniqued()
+    }
+
+    /// Virtual, and neither on top of another one, nor the end of a pair or tunnel.
+    private func mayBeOpenVSwitchs(_ interface: String) -> Bool {
+        let place = "sys/class/net/\(interface)"
+        func line(_ file: String) -> Substring? { root.text("\(place)/\(file)")?.prefix { $0 != "\n" } }
+        return interface != "ovs-system" && line("type") == "1" && line("iflink") == line("ifindex")
+            && !root.exists("\(place)/device") && !root.exists("\(place)/tun_flags")
+            && !(root.text("\(place)/uevent") ?? "").contains("DEVTYPE=")
+            && !root.names(in: place).contains { $0.hasPrefix("lower_") }
+    }
+
     private func upper(_ interface: String, depth: Int) -> [String] {
         guard depth < 8 else { return [interface] }
         let above = root.names(in: "sys/class/net/\(interface)").filter { $0.hasPrefix("upper_") }.map { String($0.dropFirst(6)) }
         return [interface] + above.flatMap { upper($0, depth: depth + 1) }
     }
 
-    // MARK: tables of the kernel's
-
-    /// /proc/net/route (`Iface Destination Gateway Flags … Mask`) and /proc/net/ipv6_route (destination, prefix length, …, name).
-    private static func defaultRoutes(_ root: MachineRoot) -> Set<String> {
-        var names: Set<String> = []
-        for line in (root.text("proc/net/route") ?? "").split(separator: "\n").dropFirst() {
-            let fields = line.split(whereSeparator: \.isWhitespace)
-            if fields.count > 7, fields[1] == "00000000", fields[7] == "00000000" { names.insert(String(fields[0])) }
-        }
-        for line in (root.text("proc/net/ipv6_route") ?? "").split(separator: "\n") {
-            let fields = line.split(whereSeparator: \.isWhitespace)
-            // The table always has a default "unreachable" over lo.
-            if fields.count > 9, fields[0].allSatisfy({ $0 == "0" }), fields[1] == "00", fields[9] != "lo" {
-                names.insert(String(fields[9]))
-            }
-        }
-        return names
-    }
+    // MARK: addresses
 
     /// An IPv4 address may have a label of its own: `eth0:1` is on `eth0`. No interface has a colon in its name.
     static func interface(ofLabel label: String) -> String { String(label.prefix { $0 != ":" }) }

@@ -38,6 +38,28 @@ import Testing
         #expect(try uses(machine) == [.defaultRoute(interface: "eth0, as part of br0")])
     }
 
+    /// The host is connected to the switch by br-ex, which is not above eth0.
+    @Test func theDefaultRouteOverOpenVSwitchCountsForItsPorts() throws {
+        let machine = try network()
+        try machine.folder("sys/class/net/eth0/upper_ovs-system")
+        try machine.folder("sys/class/net/ovs-system/lower_eth0")
+        for (name, kind) in [("br-ex", "uevent"), ("wg0", "uevent"), ("tap0", "tun_flags"), ("lo", "uevent")] {
+            try machine.write(kind == "uevent" ? "INTERFACE=\(name)\n" : "0x1002\n", to: "sys/class/net/\(name)/\(kind)")
+            try machine.write(name == "lo" ? "772\n" : "1\n", to: "sys/class/net/\(name)/type")
+        }
+        try machine.write("DEVTYPE=wireguard\nINTERFACE=wg0\n", to: "sys/class/net/wg0/uevent")
+        let header = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n"
+        func route(_ name: String) throws {
+            try machine.write(header + "\(name) 00000000 0102A8C0 0003 0 0 100 00000000 0 0 0\n", to: "proc/net/route")
+        }
+        for other in ["wg0", "tap0", "lo"] {
+            try route(other)
+            #expect(try uses(machine) == [])
+        }
+        try route("br-ex")
+        #expect(try uses(machine) == [.defaultRoute(interface: "eth0, as part of br-ex")])
+    }
+
     @Test func theInterfaceOfAnSSHConnectionIsInUse() throws {
         let machine = try network()
         try machine.write("0102A8C0\n", to: "sys/class/net/eth0/addresses")

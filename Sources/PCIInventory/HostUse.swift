@@ -9,6 +9,8 @@ public enum HostUse: Sendable, Equatable, Codable {
     case held(device: String, by: String)
     /// Opened exclusively, by the kernel or a program that doesn't show elsewhere: ZFS, mkfs, an NBD or iSCSI server.
     case opened(device: String)
+    /// A program has it open, exclusively or not: a virtual machine, a database.
+    case openedBy(device: String, program: String, process: Int)
     case defaultRoute(interface: String)
     /// The interface, or what is built on it, has the address at which a remote shell comes in.
     case sshConnection(interface: String, address: String)
@@ -21,6 +23,7 @@ public enum HostUse: Sendable, Equatable, Codable {
         case .swap(let device): "\(device) is swap space"
         case .held(let device, let holder): "\(device) is part of \(holder)"
         case .opened(let device): "\(device) is opened for exclusive use"
+        case .openedBy(let device, let program, let process): "\(program) (process \(process)) has \(device) open"
         case .defaultRoute(let interface): "the default route goes over \(interface)"
         case .sshConnection(let interface, let address): "an SSH connection comes in over \(interface) (\(address))"
         case .bootDisplay: "it is the display that this machine started on"
@@ -34,6 +37,7 @@ public enum HostUse: Sendable, Equatable, Codable {
         case .swap(let device): "swapoff /dev/\(device)"
         case .held(_, let holder): "take \(holder) apart or deactivate it (vgchange -an, mdadm --stop, cryptsetup close)"
         case .opened(let device): "find who has it (fuser -v /dev/\(device)) and stop that"
+        case .openedBy(_, let program, let process): "stop \(program) (process \(process))"
         case .defaultRoute: "route over another interface (ip route)"
         case .sshConnection: "log in over another interface"
         case .bootDisplay: "let the firmware start on another display"
@@ -44,9 +48,18 @@ public enum HostUse: Sendable, Equatable, Codable {
 extension HostUse {
     /// Everything of the host's that needs this function now.
     public static func find(_ function: PCIFunction, root: MachineRoot = MachineRoot()) -> [HostUse] {
+        find(function, root: root) { root.isOpenedExclusively($0) }
+    }
+
+    /// - Parameter isOpened: Of a file in `dev/`: whether somebody has the one exclusive opening that the kernel gives away. For tests.
+    static func find(_ function: PCIFunction, root: MachineRoot, isOpened: (String) -> Bool) -> [HostUse] {
         let directory = "sys/bus/pci/devices/\(function.address)"
         var uses: [HostUse] = []
-        for disk in disks(below: directory, root) { uses += disk.uses(root) }
+        let disks = disks(below: directory, root)
+        if !disks.isEmpty {
+            let open = OpenDevices(root)
+            for disk in disks { uses += disk.uses(root, open: open, isOpened: isOpened) }
+        }
         uses += NetworkUse(root).of(interfaces(below: directory, root))
         if function.isBootDisplay, function.driver != nil { uses.append(.bootDisplay) }
         return uses
@@ -71,7 +84,8 @@ extension HostUse {
 
     /// Directories below `directory` that may hold devices: real ones, since sysfs's links lead elsewhere.
     private static func walk(_ directory: String, _ root: MachineRoot, depth: Int) -> [String] {
-        guard depth < 12 else { return [] }
+        // A disk behind a few SAS expanders is this deep.
+        guard depth < 20 else { return [] }
         var found = [directory]
         for name in root.names(in: directory) where PCIAddress(name) == nil && name != "power" {
             let path = "\(directory)/\(name)"
@@ -84,47 +98,6 @@ extension HostUse {
     private static func visibleName(_ name: String) -> String {
         guard name.hasPrefix("nvme"), let c = name.firstIndex(of: "c"), let n = name[c...].firstIndex(of: "n") else { return name }
         return String(name[..<c] + name[n...])
-    }
-}
-
-/// A disk of the host's, with its partitions.
-private struct HostDisk: Hashable {
-    /// As in /sys/block; there `/` is written `!`.
-    var name: String
-
-    func uses(_ root: MachineRoot) -> [HostUse] {
-        let partitions = root.names(in: "sys/class/block/\(name)").filter { root.exists("sys/class/block/\(name)/\($0)/partition") }
-        return ([name] + partitions).flatMap { uses(of: $0, root) }
-    }
-
-    private func uses(of device: String, _ root: MachineRoot) -> [HostUse] {
-        let node = device.replacing("!", with: "/")
-        let number = root.text("sys/class/block/\(device)/dev")?.prefix { $0 != "\n" } ?? ""
-        var uses: [HostUse] = []
-        for mount in Self.mounts(root) where mount.number == number || mount.source == "/dev/\(node)" {
-            uses.append(.mounted(device: node, at: mount.path))
-        }
-        let swaps = root.text("proc/swaps")?.split(separator: "\n").dropFirst() ?? []
-        if swaps.contains(where: { $0.split(whereSeparator: { $0 == " " || $0 == "\t" }).first == "/dev/\(node)" }) {
-            uses.append(.swap(device: node))
-        }
-        uses += root.names(in: "sys/class/block/\(device)/holders").map { .held(device: node, by: Self.title(ofHolder: $0, root)) }
-        if uses.isEmpty, root.isOpenedExclusively("dev/\(node)") { uses.append(.opened(device: node)) }
-        return uses
-    }
-
-    private static func title(ofHolder name: String, _ root: MachineRoot) -> String {
-        guard let label = root.text("sys/class/block/\(name)/dm/name")?.prefix(while: { $0 != "\n" }), !label.isEmpty else { return name }
-        return "\(label) (\(name))"
-    }
-
-    /// /proc/self/mountinfo: `36 35 98:0 /root /mount/point options … - type /dev/source options`; blanks are written `\040`.
-    private static func mounts(_ root: MachineRoot) -> [(number: Substring, path: String, source: Substring)] {
-        (root.text("proc/self/mountinfo") ?? "").split(separator: "\n").compactMap { line -> (Substring, String, Substring)? in
-            let fields = line.split(separator: " ")
-            guard fields.count >= 5, let dash = fields.firstIndex(of: "-"), fields.count > dash + 2 else { return nil }
-            return (fields[2], String(fields[4]).replacing("\\040", with: " "), fields[dash + 2])
-        }
     }
 }
 

@@ -126,9 +126,7 @@ struct KernelBuild: Sendable {
 
     /// Programs that are missing name themselves when they are needed, minutes into the build; so they are looked for before.
     private func checkPrerequisites() throws(ImageError) {
-        for program in [Tools.Program.gcc, .linker, .objcopy, .flex, .bison, .bc, .make] { try tools.check(program) }
-        for (header, package) in [("libelf.h", "libelf-dev"), ("stdio.h", "libc6-dev")] where !FileStore.exists("/usr/include/\(header)") {
-            throw .programMissing(program: header, package: package)
-        }
+        guard let first = KernelPrerequisites(tools: tools).missing.first else { return }
+        throw .programMissing(program: first.name, package: first.package)
     }
 }

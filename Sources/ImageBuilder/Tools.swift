@@ -89,11 +89,9 @@ struct Tools: Sendable {
         try Self.check(program, status.isSuccess, "\(status)", errors, path)
     }
 
-    /// - Throws: ``ImageError/programMissing(program:package:)``
-    func check(_ program: Program) throws(ImageError) { _ = try path(of: program) }
-
     func locate(_ program: Program) throws(ImageError) -> Executable { .path(FilePath(try path(of: program))) }
 
+    /// - Throws: ``ImageError/programMissing(program:package:)``
     func path(of program: Program) throws(ImageError) -> String {
         for directory in searchPath.split(separator: ":") {
             let path = "\(directory)/\(program.name)"

@@ -3,7 +3,6 @@ import ArgumentParser
 import ControlModel
 import Foundation
 import Hypervisor
-import ImageBuilder
 import Installation
 import PCIInventory
 
@@ -81,7 +80,10 @@ struct Examination {
             program("apt-get", package: "apt", why: "fetches kernels"),
             program("dpkg-deb", package: "dpkg", why: "unpacks kernels"),
             own("droverd"), own("drover-client-stub"), serverStub(),
-            recipesThere(), room(), controlGroups(),
+        ]
+        findings += images()
+        findings += [
+            controlGroups(),
             supervisor.map {
                 Finding(subject: "droverd", state: .good, text: "runs (process \($0.pid), \($0.accelerator)): \($0.configurationFile)")
             } ?? Finding(subject: "droverd", state: .note, text: "does not run", remedy: "drover up -f FILE"),
@@ -142,19 +144,6 @@ struct Examination {
                 remedy: "make, or set DROVER_SERVER_STUB")
     }
 
-    private func recipesThere() -> Finding {
-        do {
-            let names = try ImageBuilder(cacheDirectory: cacheDirectory, recipesDirectory: recipes).recipes().map(\.name)
-            guard !names.isEmpty else {
-                return Finding(
-                    subject: "recipes", state: .missing, text: "none in \(recipes)", remedy: "set DROVER_IMAGES or give --images")
-            }
-            return Finding(subject: "recipes", state: .good, text: "\(names.joined(separator: ", ")) in \(recipes)")
-        } catch {
-            return Finding(subject: "recipes", state: .missing, text: error.description, remedy: "mend the recipe, or give --images")
-        }
-    }
-
     /// Version 2 is one hierarchy whose root names its controllers; version 1 has a folder for each.
     private func controlGroups() -> Finding {
         let root = "/sys/fs/cgroup"
@@ -168,18 +157,5 @@ struct Examination {
                 subject: "control groups", state: .note,
                 text: "no controller \(missing.joined(separator: " and ")): a DD/OS with 'limits' will not start",
                 remedy: "mount the control groups at \(root), or write no 'limits'")
-    }
-
-    private func room() -> Finding {
-        var folder = cacheDirectory
-        while !FileManager.default.fileExists(atPath: folder), folder.count > 1 { folder = (folder as NSString).deletingLastPathComponent }
-        let free = (try? FileManager.default.attributesOfFileSystem(forPath: folder)[.systemFreeSize] as? UInt64) ?? nil
-        guard let free else { return Finding(subject: "cache", state: .note, text: "cannot tell how much room \(folder) has") }
-        return free > 1 << 30
-            ? Finding(subject: "cache", state: .good, text: "\(cacheDirectory), \(Figures.bytes(free)) free")
-            : Finding(
-                subject: "cache", state: .missing,
-                text: "only \(Figures.bytes(free)) free for \(cacheDirectory); a kernel takes 500 MiB to unpack",
-                remedy: "drover image prune, or give --cache-dir")
     }
 }

@@ -15,16 +15,23 @@ struct OpenDevices {
 
     private let root: MachineRoot
     private let openings: [Opening]
+    private let pause: () -> Void
 
-    init(_ root: MachineRoot) {
+    /// - Parameter pause: Waits a moment.
+    init(_ root: MachineRoot, pause: @escaping () -> Void = { usleep(300_000) }) {
         self.root = root
-        openings = root.names(in: "proc").compactMap { Int($0) }.sorted().filter { $0 != Int(getpid()) }.flatMap { process in
-            root.names(in: "proc/\(process)/fd").compactMap { name -> Opening? in
-                let descriptor = "proc/\(process)/fd/\(name)"
-                // Only of what is in /dev is asked what it is: asking about a file of a server that is gone would wait for the server.
-                guard let target = root.linkTarget(descriptor), target.hasPrefix("/dev/") else { return nil }
-                return Opening(process: process, target: target, number: root.blockDevice(descriptor))
-            }
+        self.pause = pause
+        openings = root.names(in: "proc").compactMap { Int($0) }.sorted().filter { $0 != Int(getpid()) }.flatMap {
+            Self.openings(of: $0, root)
+        }
+    }
+
+    private static func openings(of process: Int, _ root: MachineRoot) -> [Opening] {
+        root.names(in: "proc/\(process)/fd").compactMap { name -> Opening? in
+            let descriptor = "proc/\(process)/fd/\(name)"
+            // Only of what is in /dev is asked what it is: asking about a file of a server that is gone would wait for the server.
+            guard let target = root.linkTarget(descriptor), target.hasPrefix("/dev/") else { return nil }
+            return Opening(process: process, target: target, number: root.blockDevice(descriptor))
         }
     }
 
@@ -32,7 +39,11 @@ struct OpenDevices {
     ///   - node: Below `/dev`.
     ///   - number: In another mount namespace, libvirt's for QEMU for instance, it may have another name.
     func uses(node: String, number: String) -> [HostUse] {
-        openings.filter { $0.target == "/dev/\(node)" || $0.number == number }.map(\.process).uniqued().compactMap { process in
+        func isThis(_ opening: Opening) -> Bool { opening.target == "/dev/\(node)" || opening.number == number }
+        let found = openings.filter(isThis).map(\.process).uniqued()
+        // Of what udev starts for a disk that has just appeared (blkid, lvm, mdadm), each looks at it for a moment.
+        if !found.isEmpty { pause() }
+        return found.filter { Self.openings(of: $0, root).contains(where: isThis) }.compactMap { process in
             let name = root.text("proc/\(process)/comm")?.prefix { $0 != "\n" } ?? "a program"
             return Self.passing.contains(String(name)) ? nil : .openedBy(device: node, program: String(name), process: process)
         }

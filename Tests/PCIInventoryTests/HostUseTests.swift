@@ -51,6 +51,19 @@ import Testing
         #expect(try uses(machine, opened: ["dev/nvme0n1", "dev/nvme0n1p1"]) == [.opened(device: "nvme0n1p1")])
     }
 
+    /// As `blkid` does when a disk appears.
+    @Test func aProgramThatLooksAtItForAMomentIsNoUse() throws {
+        let machine = try machine()
+        try machine.write("blkid\n", to: "proc/77/comm")
+        try machine.folder("proc/77/fd")
+        try machine.link("proc/77/fd/9", to: "/dev/nvme0n1")
+        let open = OpenDevices(machine.root) {
+            do { try machine.remove("proc/77") } catch { Issue.record(error) }
+        }
+        #expect(open.uses(node: "nvme0n1", number: "259:0") == [])
+        #expect(try uses(machine) == [])
+    }
+
     /// By a number that it has under any name.
     @Test func aProgramThatHasItOpenUnderAnotherNameIsFound() throws {
         let disks = try FileManager.default.contentsOfDirectory(atPath: "/dev").sorted().map { "/dev/\($0)" }

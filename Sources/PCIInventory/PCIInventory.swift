@@ -18,8 +18,8 @@ public struct PCIInventory: Sendable {
     /// Every function, by address. One that is unplugged meanwhile is left out.
     public func functions() throws(PCIError) -> [PCIFunction] { try functions(inFull: nil) }
 
-    /// Every function, but only of one also what the kernel doesn't tell while its driver is being changed: override, reset methods, virtual
-    /// functions. While a driver does not let go, reading one of these waits for it.
+    /// Every function, but only of one also what the kernel doesn't tell while its driver is being changed: override, reset methods,
+    /// virtual functions. While a driver does not let go, reading one of these waits for it.
     ///
     /// - Parameter wanted: Nil: all of them.
     func functions(inFull wanted: PCIAddress?) throws(PCIError) -> [PCIFunction] {

@@ -2,8 +2,8 @@ import Foundation
 import PCIInventory
 import Synchronization
 
-/// Work that may block inside the kernel, on a thread of its own, and the one who waits for it: until a deadline, or until cancelled. Then the
-/// thread is left to itself, since nothing can be done about it, and knows by its claim that nobody waits any more.
+/// Work that may block inside the kernel, on a thread of its own, and the one who waits for it: until a deadline, or until cancelled. Then
+/// the thread is left to itself, since nothing can be done about it, and knows by its claim that nobody waits any more.
 final class Errand<Value: Sendable>: Sendable {
     private struct State {
         var waiting: CheckedContinuation<Value, any Error>?

@@ -82,8 +82,8 @@ public struct DeviceJournal: Sendable, Equatable {
 
     // MARK: locks
 
-    /// Runs `body` while nobody else, another supervisor or `drover release`, takes or gives back this function. That may last: a driver lets
-    /// go when it likes. So there is a lock for each, and one that is stuck keeps nobody from the others.
+    /// Runs `body` while nobody else, another supervisor or `drover release`, takes or gives back this function. That may last: a driver
+    /// lets go when it likes. So there is a lock for each, and one that is stuck keeps nobody from the others.
     func locked<Value>(_ address: PCIAddress, _ body: () throws(TakingError) -> Value) throws(TakingError) -> Value {
         if let value = try holding("\(address).lock", body) { return value }
         throw .occupied(address: address)

@@ -79,8 +79,8 @@ extension DeviceTaking {
         return GivenBack(address: address, driver: driver, formerDriver: entry.formerDriver)
     }
 
-    /// To the driver by name: with `drivers_probe` another one that fits could be quicker. Where the journal knows none, the kernel chooses,
-    /// unless the function had none when it was taken.
+    /// To the driver by name: with `drivers_probe` another one that fits could be quicker. Where the journal knows none, the kernel
+    /// chooses, unless the function had none when it was taken.
     ///
     /// - Returns: Why the former driver does not take it, if it is known. The kernel may have found another one nevertheless.
     private func rebind(_ entry: TakenDevice, modalias: String) throws(TakingError) -> TakingError? {

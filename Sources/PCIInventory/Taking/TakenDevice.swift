@@ -84,7 +84,7 @@ extension TakingError: CustomStringConvertible {
         case .busy(let address, let group):
             "\(address) cannot be given back: a virtual machine has its IOMMU group \(group) open; stop the DD/OS first ('drover down')"
         case .occupied(let address):
-            "\(address) is just being taken or given back, and that comes to no end; the kernel's log (dmesg) may tell why its driver is stuck"
+            "\(address) is just being taken or given back, and that comes to no end; the kernel's log (dmesg) may tell why"
         case .abandoned(let address): "nobody waits for \(address) any more"
         case .replaced(let address, let formerly, let now):
             "at \(address) there was a device \(formerly) and now is \(now); the entry of the journal is dropped"

@@ -73,8 +73,9 @@ import Virtqueue
         for packet in 0..<batch.count {
             let result = Int(batch.result(packet))
             if result == -Int(EAGAIN) {
+                // Not the end of the batch: a packet that came after this read is in a later one.
                 isEmpty = true
-                break
+                continue
             }
             // The interface was removed from the host (EBADFD): there will never be a packet.
             if result == -Int(EBADFD) { throw .system(SystemError(code: EBADFD, call: "readv")) }

@@ -84,6 +84,31 @@ import Virtqueue
         }
     }
 
+    /// A packet that comes between two reads of one batch is in the later of them.
+    @Test func noPacketIsLostWhileTheHostSendsAtItsOwnPace() throws {
+        try Wire.with { wire, tap in
+            let guest = try GuestSide(NetworkDevice(tap: tap), features: Self.usual)
+            try guest.offer()
+            let total: UInt32 = 20_000
+            let sender = wire.sender(total)
+            sender.start()
+            defer { sender.stop() }
+            var expected: UInt32 = 0
+            try turn(guest) {
+                while let packet = try guest.receive() {
+                    guard packet.count >= 30, packet[24] == Wire.type[0], packet[25] == Wire.type[1] else { continue }
+                    let number = packet[26..<30].reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+                    try #require(number == expected, "after \(expected) packets")
+                    expected += 1
+                    sender.arrived(expected)
+                }
+                return expected == total || sender.hasFailed
+            }
+            #expect(expected == total)
+            #expect(guest.backend.device.counters.dropped == 0)
+        }
+    }
+
     @Test func aSegmentedPacketOf64KiBFillsManyBuffersAndComesBackWhole() throws {
         try Wire.with { wire, tap in
             let guest = try GuestSide(NetworkDevice(tap: tap), features: Self.usual)

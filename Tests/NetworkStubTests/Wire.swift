@@ -1,6 +1,7 @@
 import CLinux
 import Foundation
 import LinuxSystem
+import Synchronization
 
 @testable import NetworkStub
 
@@ -56,6 +57,9 @@ final class Wire {
         if count != packet.count { throw SystemError(code: clinux_errno(), call: "write") }
     }
 
+    /// Sends so many packets from a thread of its own.
+    func sender(_ total: UInt32) -> PacedSender { PacedSender(descriptor: far.descriptor(0), total: total) }
+
     /// The next packet of the test's own kind that came from the guest, with its header; nil: none now.
     func receive() -> [UInt8]? {
         while true {
@@ -77,5 +81,49 @@ final class Wire {
             frame.append(UInt8(truncatingIfNeeded: state >> 24))
         }
         return frame
+    }
+}
+
+/// Sends numbered packets whenever it likes, with so few under way that whoever reads them often finds nothing.
+final class PacedSender: Sendable {
+    private static let mostUnderWay: UInt32 = 4
+    private let descriptor: Int32
+    private let total: UInt32
+    private let arrivals = Atomic<UInt32>(0)
+    private let failure = Atomic<Bool>(false)
+    private let isStopped = Atomic<Bool>(false)
+    private let ended = DispatchSemaphore(value: 0)
+
+    init(descriptor: Int32, total: UInt32) {
+        self.descriptor = descriptor
+        self.total = total
+    }
+
+    var hasFailed: Bool { failure.load(ordering: .relaxed) }
+
+    /// So many have arrived.
+    func arrived(_ count: UInt32) { arrivals.store(count, ordering: .relaxed) }
+
+    /// Comes back when the thread is done with the descriptor.
+    func stop() {
+        isStopped.store(true, ordering: .relaxed)
+        ended.wait()
+    }
+
+    func start() {
+        Thread.detachNewThread { [self] in
+            defer { ended.signal() }
+            var sent: UInt32 = 0
+            while sent < total, !isStopped.load(ordering: .relaxed) {
+                if sent &- arrivals.load(ordering: .relaxed) >= Self.mostUnderWay {
+                    Clock.yield()
+                    continue
+                }
+                let packet = [UInt8](repeating: 0, count: 12) + Wire.frame(sent, bytes: 60, toGuest: true)
+                let count = packet.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+                if count != packet.count { return failure.store(true, ordering: .relaxed) }
+                sent += 1
+            }
+        }
     }
 }

@@ -35,8 +35,7 @@ import Virtqueue
     static let mostPieces = 2048
     /// Pieces of the longest chain.
     static let mostPiecesInBuffer = 64
-    /// One more byte than any packet has: a read that fills all of it was cut off.
-    static let roomNeeded = VirtioNetHeader.byteCount + VirtioNetHeader.longestPacket + 1
+    static let roomNeeded = VirtioNetHeader.byteCount + VirtioNetHeader.longestPacket
 
     private var chain = DescriptorChain(capacity: mostPiecesInBuffer)
     private var batch: PacketBatch
@@ -141,7 +140,7 @@ import Virtqueue
             }
             // A guest whose whole queue holds less than the largest packet gets what fits: what does not, is dropped.
             if merges, room < Self.roomNeeded, end == buffers.count, next > 0 || pieceCount < queueSize / 2 { return }
-            guard batch.hasRoom(pieces: count) else { return }
+            guard batch.hasRoom(pieces: count + 1) else { return }
             batch.begin()
             var skip = VirtioNetHeader.byteCount
             for buffer in next..<end {
@@ -157,6 +156,9 @@ import Virtqueue
                     skip = 0
                 }
             }
+            // One more byte than the buffers have, in private memory behind the header: a read that fills it too was cut off.
+            // SAFETY: headers lie sixteen bytes apart, and have twelve.
+            unsafe batch.append(batch.header(batch.count) + VirtioNetHeader.byteCount, 1)
             plans[batch.count] = (next, end - next, room)
             batch.end()
             next = end
@@ -176,8 +178,8 @@ import Virtqueue
         var header = VirtioNetHeader(
             low: unsafe UInt64(littleEndian: place.load(as: UInt64.self)),
             high: unsafe UInt32(littleEndian: place.load(fromByteOffset: 8, as: UInt32.self)))
-        // A read that filled all of its room was cut off. What waited since a life with more features may be too much for this one.
-        guard result < plan.bytes, header.isTaken(with: features) else {
+        // A read of more than its buffers was cut off. What waited since a life with more features may be too much for this one.
+        guard result <= plan.bytes, header.restrict(to: features) else {
             counters.dropped += 1
             return
         }

@@ -32,6 +32,12 @@ public struct VirtioNetHeader: Equatable, Sendable {
         public static let ecn: UInt8 = 0x80
     }
 
+    /// Segments of TCP, and fragments, have at least so many bytes: what is left of the smallest MTU of IPv4 (68), and the least that
+    /// Linux's own TCP sends (`TCP_MIN_SND_MSS`). With one byte each, one packet of a driver's would be 65,000 of the host's.
+    public static let smallestSegment: UInt16 = 48
+    /// The most datagrams that Linux sends at once (`UDP_MAX_SEGMENTS`). They may be as small as they like.
+    public static let mostDatagrams = 128
+
     public var flags: UInt8 = 0
     public var segmentation = Segmentation.none
     /// A hint: bytes of protocol headers.
@@ -92,7 +98,12 @@ public struct VirtioNetHeader: Equatable, Sendable {
         guard features.isSuperset(of: needed) else { throw .notNegotiated }
         // Segments are cut with checksums of their own, so the first has to be known; UDP fragments share one.
         guard flags != 0 || segmentation == Segmentation.udp else { throw .segmentationWithoutChecksum }
-        guard segmentBytes > 0 else { throw .segmentSizeZero }
+        // The checksum begins where the UDP header of eight bytes does.
+        let payload = max(1, packetBytes - Int(checksumStart) - 8)
+        let smallest =
+            segmentation == Segmentation.udpDatagrams
+            ? UInt16((payload + Self.mostDatagrams - 1) / Self.mostDatagrams) : Self.smallestSegment
+        guard segmentBytes >= smallest else { throw .segmentTooSmall(segmentBytes) }
         guard Int(headerBytes) <= packetBytes else { throw .headersOutsidePacket }
     }
 
@@ -110,10 +121,17 @@ public struct VirtioNetHeader: Equatable, Sendable {
         }
     }
 
-    /// Whether a driver that negotiated these features takes a packet with this header.
+    /// Clears what a driver that negotiated these features must not be told of a packet (5.1.6.4.1).
+    /// - Returns: false: the driver cannot take the packet at all.
     @inlinable
-    public func isTaken(with features: VirtioNetFeatures) -> Bool {
-        if flags & Flag.needsChecksum != 0, !features.contains(.guestChecksum) { return false }
+    public mutating func restrict(to features: VirtioNetFeatures) -> Bool {
+        if !features.contains(.guestChecksum) {
+            guard flags & Flag.needsChecksum == 0 else { return false }
+            // That somebody verified its checksums is of no use to it either.
+            flags = 0
+            checksumStart = 0
+            checksumOffset = 0
+        }
         switch segmentation {
         case Segmentation.none: return true
         case Segmentation.tcp4: return features.contains(.guestTSO4)
@@ -137,5 +155,6 @@ public enum VirtioNetHeaderError: Error, Equatable, Sendable {
     case headersOutsidePacket
     case segmentationUnknown(UInt8)
     case segmentationWithoutChecksum
-    case segmentSizeZero
+    /// So many pieces that cutting it would be an attack.
+    case segmentTooSmall(UInt16)
 }

@@ -149,6 +149,26 @@ import Virtqueue
         }
     }
 
+    @Test func aPacketMayFillItsOnlyBufferAndNoMore() throws {
+        try Wire.with { wire, tap in
+            let plain: VirtioNetFeatures = [.checksum]
+            let guest = try GuestSide(NetworkDevice(tap: tap), features: plain, bufferBytes: 12 + 200)
+            try guest.offer()
+            for (number, bytes) in [201, 200, 199].enumerated() {
+                try wire.send(header() + Wire.frame(UInt32(number), bytes: bytes, toGuest: true))
+            }
+            var found: [[UInt8]] = []
+            try turn(guest) {
+                while let packet = try guest.receive() {
+                    if packet.count >= 26, packet[24] == Wire.type[0], packet[25] == Wire.type[1] { found.append(packet) }
+                }
+                return found.count >= 2
+            }
+            #expect(found.map { Array($0[12...]) } == [Wire.frame(1, bytes: 200, toGuest: true), Wire.frame(2, bytes: 199, toGuest: true)])
+            #expect(guest.backend.device.counters.dropped >= 1)
+        }
+    }
+
     @Test func headersThatLieAreDroppedAndCountedAndHarmNobody() throws {
         try Wire.with { wire, tap in
             let guest = try GuestSide(NetworkDevice(tap: tap), features: Self.usual)

@@ -76,7 +76,7 @@ import VirtioNet
     @Test func segmentationIsCompleteOrRefused() {
         var wild = segmented
         wild.segmentBytes = 0
-        #expect(check(wild) == .segmentSizeZero)
+        #expect(check(wild) == .segmentTooSmall(0))
         wild = segmented
         wild.flags = 0
         #expect(check(wild) == .segmentationWithoutChecksum)
@@ -90,6 +90,22 @@ import VirtioNet
         }
     }
 
+    @Test func nothingIsCutIntoPiecesThatNobodySends() {
+        var small = segmented
+        for type: UInt8 in [1, 0x81, 4, 0x84, 3] {
+            small.segmentation = type
+            small.segmentBytes = 47
+            #expect(check(small) == .segmentTooSmall(47))
+            small.segmentBytes = 48
+            #expect(check(small) == nil)
+        }
+        // Datagrams are as small as programs make them, but not any number of them at once.
+        small.segmentation = 5
+        small.segmentBytes = 12
+        #expect(check(small, bytes: 42 + 128 * 12) == nil)
+        #expect(check(small, bytes: 43 + 128 * 12) == .segmentTooSmall(12))
+    }
+
     @Test func onlyWhatWasNegotiatedMayBeAskedFor() {
         #expect(check(segmented, with: [.checksum]) == .notNegotiated)
         #expect(check(segmented, with: [.hostTSO4]) == .notNegotiated)
@@ -100,10 +116,17 @@ import VirtioNet
     }
 
     @Test func aDriverGetsOnlyWhatItTakes() {
-        #expect(VirtioNetHeader().isTaken(with: []))
-        #expect(!segmented.isTaken(with: [.guestTSO4]))
-        #expect(!segmented.isTaken(with: [.guestChecksum]))
-        #expect(segmented.isTaken(with: [.guestChecksum, .guestTSO4]))
+        func given(_ header: VirtioNetHeader, _ features: VirtioNetFeatures) -> VirtioNetHeader? {
+            var header = header
+            return header.restrict(to: features) ? header : nil
+        }
+        #expect(given(VirtioNetHeader(), []) == VirtioNetHeader())
+        #expect(given(segmented, [.guestTSO4]) == nil)
+        #expect(given(segmented, [.guestChecksum]) == nil)
+        #expect(given(segmented, [.guestChecksum, .guestTSO4]) == segmented)
+        let verified = header { ($0.flags, $0.checksumStart, $0.checksumOffset) = (2, 34, 16) }
+        #expect(given(verified, [.guestChecksum]) == verified)
+        #expect(given(verified, []) == VirtioNetHeader())
     }
 }
 

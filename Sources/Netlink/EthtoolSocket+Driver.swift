@@ -61,14 +61,15 @@ extension EthtoolSocket {
         }
     }
 
-    /// The values of the driver's counters (ETHTOOL_GSTATS), in the order of their names. `count`: how many names there are.
+    /// The values of the driver's counters (ETHTOOL_GSTATS), in the order of their names. `count`: how many names there are. Fewer values,
+    /// or more: the driver has other counters now, and their names have to be asked for anew.
     public borrowing func counterValues(_ name: String, count: Int) throws(NetlinkError) -> [UInt64] {
         guard count > 0, count <= Self.mostCounters else { return [] }
         // struct ethtool_stats: command, count, u64 values.
         var data = [UInt8](repeating: 0, count: 8 + Self.roomy(count) * 8)
         Self.put(UInt32(count), into: &data, at: 4)
         guard try call("read statistics", name, Int32(ETHTOOL_GSTATS), &data) else { return [] }
-        let came = min(Int(data[...].u32(at: 4)), count)
+        let came = min(Int(data[...].u32(at: 4)), Self.roomy(count))
         return (0..<came).map { data[...].u64(at: 8 + 8 * $0) }
     }
 

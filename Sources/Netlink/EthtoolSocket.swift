@@ -12,7 +12,7 @@ public struct EthtoolSocket: ~Copyable {
     /// A socket in the network namespace of the calling thread.
     public init() throws(NetlinkError) {
         var socket = try NetlinkSocket(protocol: NETLINK_GENERIC)
-        var request = NetlinkRequest("look up ethtool", type: Int(GENL_ID_CTRL))
+        var request = NetlinkRequest("look up ethtool", type: Int(GENL_ID_CTRL), .object)
         request.put32(UInt32(CTRL_CMD_GETFAMILY) | 1 << 8)  // struct genlmsghdr: command, version
         request.attribute(Int(CTRL_ATTR_FAMILY_NAME), "ethtool")
         var found: UInt16?
@@ -35,9 +35,11 @@ public struct EthtoolSocket: ~Copyable {
     // MARK: requests
 
     /// A request about one interface: command, and the header attribute (number 1 in each command).
-    func request(_ name: StaticString, _ command: Int, _ index: Int32) throws(NetlinkError) -> NetlinkRequest {
+    func request(
+        _ name: StaticString, _ command: Int, _ index: Int32, _ answer: NetlinkRequest.Answer = .acknowledgement
+    ) throws(NetlinkError) -> NetlinkRequest {
         guard let family else { throw NetlinkError(code: EOPNOTSUPP, request: name) }
-        var request = NetlinkRequest(name, type: Int(family))
+        var request = NetlinkRequest(name, type: Int(family), answer)
         request.put32(UInt32(command) | UInt32(ETHTOOL_GENL_VERSION) << 8)
         request.nest(1) { header in
             header.attribute(Int(ETHTOOL_A_HEADER_DEV_INDEX), UInt32(bitPattern: index))
@@ -50,7 +52,7 @@ public struct EthtoolSocket: ~Copyable {
         guard family != nil else { return nil }
         var answer: NetlinkAttributes?
         do throws(NetlinkError) {
-            try socket.perform(try request(name, command, index)) { message in
+            try socket.perform(try request(name, command, index, .object)) { message in
                 if answer == nil { answer = NetlinkAttributes(message.payload.dropFirst(4)) }
             }
         } catch {

@@ -26,12 +26,15 @@ public struct Link: Equatable, Sendable {
     public var kind = ""
     /// "0000:00:10.0" of "pci", where the kernel says (5.14 and later).
     public var parentDevice = ""
+    /// Whatever somebody noted about it (`ip link set … alias`); empty: nothing.
+    public var alias = ""
 
     public static func == (left: Link, right: Link) -> Bool {
         left.index == right.index && left.mac == right.mac && left.permanentMAC == right.permanentMAC && left.mtu == right.mtu
             && left.smallestMTU == right.smallestMTU && left.largestMTU == right.largestMTU && left.flags == right.flags
             && left.hasCarrier == right.hasCarrier && left.promiscuity == right.promiscuity && left.master == right.master
             && left.transmitQueueLength == right.transmitQueueLength && left.name.utf8.elementsEqual(right.name.utf8)
+            && left.alias.utf8.elementsEqual(right.alias.utf8)
     }
 
     private func has(_ flag: Int) -> Bool { flags & UInt32(flag) != 0 }
@@ -62,6 +65,7 @@ public struct Link: Equatable, Sendable {
             case Int(IFLA_PROMISCUITY): promiscuity = attribute.u32 ?? 0
             case Int(IFLA_MASTER): master = attribute.u32.flatMap { $0 == 0 ? nil : Int32(bitPattern: $0) }
             case Int(IFLA_TXQLEN): transmitQueueLength = attribute.u32 ?? 0
+            case Int(IFLA_IFALIAS): alias = attribute.text
             case Int(IFLA_PARENT_DEV_NAME): parentDevice = attribute.text
             case Int(IFLA_LINKINFO): kind = attribute.nested.first(Int(IFLA_INFO_KIND))?.text ?? ""
             default: break
@@ -83,6 +87,8 @@ public struct LinkChange: Sendable {
     /// The bridge to join; 0: leave the one it is in.
     public var master: Int32?
     public var transmitQueueLength: UInt32?
+    /// A note for people and programs, of up to 255 bytes.
+    public var alias: String?
 
     public init() {}
 }
@@ -93,9 +99,10 @@ enum LinkRequest {
 
     /// A request about one link.
     static func make(
-        _ name: StaticString, type: Int, flags: Int32 = 0, isDump: Bool = false, index: Int32 = 0, on: UInt32 = 0, mask: UInt32 = 0
+        _ name: StaticString, type: Int, flags: Int32 = 0, _ answer: NetlinkRequest.Answer = .acknowledgement, index: Int32 = 0,
+        on: UInt32 = 0, mask: UInt32 = 0
     ) -> NetlinkRequest {
-        var request = NetlinkRequest(name, type: type, flags: flags, isDump: isDump)
+        var request = NetlinkRequest(name, type: type, flags: flags, answer)
         request.put32(0)  // AF_UNSPEC, padding, ARPHRD type
         request.put32(UInt32(bitPattern: index))
         request.put32(on & mask)

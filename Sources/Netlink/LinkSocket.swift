@@ -21,7 +21,7 @@ public struct LinkSocket: ~Copyable {
 
     /// All interfaces.
     public mutating func links() throws(NetlinkError) -> [Link] {
-        var request = LinkRequest.make("list links", type: Int(RTM_GETLINK), isDump: true)
+        var request = LinkRequest.make("list links", type: Int(RTM_GETLINK), .dump)
         request.attribute(Int(IFLA_EXT_MASK), Self.withoutStatistics)
         var found: [Link] = []
         try socket.perform(request) { message in
@@ -32,13 +32,13 @@ public struct LinkSocket: ~Copyable {
 
     /// The interface with that number. `ENODEV`: there is none.
     public mutating func link(_ index: Int32) throws(NetlinkError) -> Link {
-        try link(LinkRequest.make("look up link", type: Int(RTM_GETLINK), index: index))
+        try link(LinkRequest.make("look up link", type: Int(RTM_GETLINK), .object, index: index))
     }
 
     /// The interface with that name. `ENODEV`: there is none.
     public mutating func link(named name: String) throws(NetlinkError) -> Link {
         guard Self.isName(name) else { throw NetlinkError(code: ENODEV, request: "look up link") }
-        var request = LinkRequest.make("look up link", type: Int(RTM_GETLINK))
+        var request = LinkRequest.make("look up link", type: Int(RTM_GETLINK), .object)
         request.attribute(Int(IFLA_IFNAME), name)
         return try link(request)
     }
@@ -86,6 +86,7 @@ public struct LinkSocket: ~Copyable {
         if let mac = change.mac { request.attribute(Int(IFLA_ADDRESS), mac.octets) }
         if let master = change.master { request.attribute(Int(IFLA_MASTER), UInt32(bitPattern: master)) }
         if let length = change.transmitQueueLength { request.attribute(Int(IFLA_TXQLEN), length) }
+        if let alias = change.alias { request.attribute(Int(IFLA_IFALIAS), Array(alias.utf8)) }
         try socket.perform(request)
     }
 

@@ -57,22 +57,15 @@ public struct NetlinkAttributes: Sequence, IteratorProtocol {
 }
 
 // Fields in the machine's own byte order. Offsets count from the slice's start; callers have checked the length, and the
-// slice's own bounds check is the second fence.
+// buffer's own bounds check is the second fence.
 extension ArraySlice<UInt8> {
-    func u16(at offset: Int) -> UInt16 {
-        let at = startIndex + offset
-        return UInt16(littleEndian: UInt16(self[at]) | UInt16(self[at + 1]) << 8)
-    }
+    func u16(at offset: Int) -> UInt16 { load(offset) }
+    func u32(at offset: Int) -> UInt32 { load(offset) }
+    func u64(at offset: Int) -> UInt64 { load(offset) }
 
-    func u32(at offset: Int) -> UInt32 {
-        var value: UInt32 = 0
-        for index in 0..<4 { value |= UInt32(self[startIndex + offset + index]) << UInt32(8 * index) }
-        return UInt32(littleEndian: value)
-    }
-
-    func u64(at offset: Int) -> UInt64 {
-        var value: UInt64 = 0
-        for index in 0..<8 { value |= UInt64(self[startIndex + offset + index]) << UInt64(8 * index) }
-        return UInt64(littleEndian: value)
+    private func load<Value: FixedWidthInteger & BitwiseCopyable>(_ offset: Int) -> Value {
+        precondition(offset >= 0 && offset <= count - MemoryLayout<Value>.size)
+        // SAFETY: the bytes lie within the slice, as just checked; any bytes are a number.
+        return unsafe withUnsafeBytes { unsafe $0.loadUnaligned(fromByteOffset: offset, as: Value.self) }
     }
 }

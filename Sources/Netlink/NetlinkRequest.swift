@@ -13,17 +13,31 @@ public struct NetlinkRequest {
     private(set) var bytes: [UInt8] = []
     /// What it asks, for errors.
     let name: StaticString
-    let isDump: Bool
+    let answer: Answer
 
-    /// - Parameters:
-    ///   - flags: NLM_F_… beyond REQUEST and ACK.
-    ///   - isDump: asks for all objects of a kind: several answers.
-    init(_ name: StaticString, type: Int, flags: Int32 = 0, isDump: Bool = false) {
+    /// How the kernel answers what it does not refuse.
+    enum Answer {
+        /// A change: with an acknowledgement.
+        case acknowledgement
+        /// A question about one object: with one message. An acknowledgement after it would be one more to receive.
+        case object
+        /// A question about all objects of a kind: with several, and an end.
+        case dump
+    }
+
+    /// - Parameter flags: NLM_F_… beyond REQUEST, and what the answer needs.
+    init(_ name: StaticString, type: Int, flags: Int32 = 0, _ answer: Answer = .acknowledgement) {
         self.name = name
-        self.isDump = isDump
+        self.answer = answer
+        let more =
+            switch answer {
+            case .acknowledgement: NLM_F_ACK
+            case .object: Int32(0)
+            case .dump: NLM_F_DUMP
+            }
         put32(0)
         put16(UInt16(type))
-        put16(UInt16(NLM_F_REQUEST | flags | (isDump ? NLM_F_DUMP : NLM_F_ACK)))
+        put16(UInt16(NLM_F_REQUEST | flags | more))
         put32(0)
         put32(0)
     }

@@ -22,6 +22,8 @@ public struct NetlinkSocket: ~Copyable {
     private static let patience: UInt64 = 10_000_000_000
     /// The kernel sends nothing larger to a reader with this much room.
     private static let bufferBytes = 32768
+    /// MSG_DONTWAIT, an enum in glibc.
+    private static let dontWait: Int32 = 0x40
 
     /// A socket in the namespace of the calling thread.
     init(protocol number: Int32) throws(NetlinkError) {
@@ -62,7 +64,9 @@ public struct NetlinkSocket: ~Copyable {
                     }
                     return
                 case NLMSG_NOOP: break
-                default: each(answer)
+                default:
+                    each(answer)
+                    if request.answer == .object { return }
                 }
             }
         }
@@ -76,7 +80,7 @@ public struct NetlinkSocket: ~Copyable {
         // A link that flaps without end must not keep the caller here for ever.
         for _ in 0..<256 {
             do throws(NetlinkError) {
-                let messages = try receive("link notification", flags: Int32(bitPattern: UInt32(0x40)))  // MSG_DONTWAIT
+                let messages = try receive("link notification", flags: Self.dontWait)
                 for message in messages { each(message) }
             } catch {
                 if error.code == EAGAIN { return isComplete }
@@ -91,12 +95,15 @@ public struct NetlinkSocket: ~Copyable {
 
     private mutating func receive(_ request: StaticString, until deadline: UInt64) throws(NetlinkError) -> [NetlinkMessage] {
         while true {
+            // The kernel answers most requests within the call that sent them: the answer is there, and waiting for it one call too many.
+            do throws(NetlinkError) { return try receive(request, flags: Self.dontWait) } catch {
+                guard error.code == EAGAIN else { throw error }
+            }
             let now = Clock.monotonic()
             guard now < deadline else { throw NetlinkError(code: ETIME, request: request) }
             var entry = pollfd(fd: descriptor.rawValue, events: Int16(POLLIN), revents: 0)
             // SAFETY: one entry, alive during the call.
             let ready = unsafe poll(&entry, 1, Int32((deadline - now) / 1_000_000) + 1)
-            if ready > 0 { return try receive(request, flags: 0) }
             if ready < 0, clinux_errno() != EINTR { throw NetlinkError(code: clinux_errno(), request: request) }
         }
     }

@@ -30,10 +30,12 @@ import Testing
             change.mac = MACAddress(text: "52:54:00:12:34:56")
             change.master = bridge.index
             change.transmitQueueLength = 333
+            change.alias = "a test's"
             try links.change(left.index, change)
             var now = try links.link(left.index)
             #expect(now.isUp && now.isPromiscuous && now.receivesAllMulticast && now.promiscuity >= 1)
             #expect(now.mtu == 9000 && now.mac == change.mac && now.master == bridge.index && now.transmitQueueLength == 333)
+            #expect(now.alias == "a test's" && left.alias.isEmpty)
             #expect(now.flags & UInt32(IFF_NOARP) != 0)
             change = LinkChange()
             change.master = 0

@@ -40,9 +40,10 @@ public struct MessageInbox: ~Copyable {
     /// - Returns: how many of them there was room for.
     public mutating func fill(from bytes: Span<UInt8>) -> Int {
         let count = min(bytes.count, capacity - tail)
-        for index in 0..<count {
-            // SAFETY: tail + index < capacity.
-            unsafe storage[tail + index] = bytes[index]
+        guard count > 0 else { return 0 }
+        // SAFETY: so many bytes fit behind `tail`, and nobody else's memory overlaps with the storage.
+        unsafe bytes.extracting(0..<count).withUnsafeBytes { source in
+            unsafe UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(storage)[tail...]).copyMemory(from: source)
         }
         tail += count
         return count

@@ -38,7 +38,7 @@ extension MessageOutbox {
     public mutating func log(_ text: Span<UInt8>) throws(MessageError) {
         let count = min(text.count, VirtioMessageLimits.logBytes)
         try begin(isBus: true, BusMessageID.log, payload: count)
-        for index in 0..<count { put8(text[index]) }
+        put(text.extracting(0..<count))
     }
 
     /// DISK_NAME; a name beyond `VirtioMessageLimits.nameBytes` is cut off.
@@ -46,7 +46,7 @@ extension MessageOutbox {
         let count = min(name.count, VirtioMessageLimits.nameBytes)
         try begin(isBus: true, BusMessageID.diskName, payload: 2 + count)
         put16(number)
-        for index in 0..<count { put8(name[index]) }
+        put(name.extracting(0..<count))
     }
 
     /// The answer to NET_CONTROL: ack and result.

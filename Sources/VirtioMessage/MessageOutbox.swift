@@ -96,6 +96,12 @@ public struct MessageOutbox: ~Copyable {
     }
 
     mutating func put(_ bytes: Span<UInt8>) {
-        for index in bytes.indices { put8(bytes[index]) }
+        precondition(bytes.count <= capacity - tail)
+        guard bytes.count > 0 else { return }
+        // SAFETY: so many bytes fit behind `tail`, as just checked, and the two do not overlap: the storage is this value's own.
+        unsafe bytes.withUnsafeBytes { source in
+            unsafe UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(storage)[tail...]).copyMemory(from: source)
+        }
+        tail += bytes.count
     }
 }

@@ -135,6 +135,26 @@ private let commands: [NetControlCommand] = [
         #expect(found == all)
     }
 
+    @Test func aTableOfCountersGivesTheSamePagesWithItsLatestValues() throws {
+        let names = (0..<250).map { "counter_\($0)" }
+        var table = NetStatisticsTable(names: names)
+        for factor: UInt64 in [1, 1 << 40] {
+            let values = (0..<250).map { UInt64($0) * factor }
+            table.set(values)
+            for first in [0, 100, 200, 250] {
+                let counters = (first..<min(first + 100, 250)).map { NetStatisticsPage.Counter(name: names[$0], value: values[$0]) }
+                #expect(table.page(UInt32(first)) == NetStatisticsPage(total: 250, first: UInt32(first), counters: counters).encoded())
+            }
+        }
+        #expect(table.page(251) == nil)
+        // Fewer values, or more, than there are names.
+        table.set([7])
+        table.set([UInt64](repeating: 8, count: 300))
+        let bytes = try #require(table.page(200))
+        let page = try NetStatisticsPage(untrusted: bytes.span)
+        #expect(page.counters.allSatisfy { $0.value == 8 })
+    }
+
     /// Whoever reads page after page has to come to an end.
     @Test func pagesThatWouldNeverEndAreRefused() {
         func check(_ total: UInt32, _ first: UInt32, _ count: Int) {

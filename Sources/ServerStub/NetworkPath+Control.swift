@@ -58,28 +58,33 @@ extension NetworkPath {
             try links.change(nicIndex, change)
         } catch {
             guard error.code == EBUSY else { throw error }
-            var power = LinkChange()
-            power.isUp = false
-            try links.change(nicIndex, power)
-            power.isUp = true
-            var refusal: NetlinkError?
-            do throws(NetlinkError) { try links.change(nicIndex, change) } catch { refusal = error }
-            try links.change(nicIndex, power)
-            if let refusal { throw refusal }
+            let now = try links.link(nicIndex)
+            var before = LinkChange()
+            if change.mtu != nil { before.mtu = now.mtu }
+            if change.mac != nil { before.mac = now.mac }
+            try ChangeWhileDown.perform(change, before: before) { step throws(NetlinkError) in try links.change(nicIndex, step) }
         }
     }
 
     /// A page of the driver's counters. Page 0 asks the driver; the others show the rest of what it said then.
     private mutating func page(_ first: UInt32) throws(NetlinkError) -> NetControlAnswer {
-        if first == 0 {
-            let name = try links.link(nicIndex).name
-            let names = try ethtool.counterNames(name)
-            let values = try ethtool.counterValues(name, count: names.count)
-            counters = []
-            for (name, value) in zip(names, values) { counters.append(.init(name: name, value: value)) }
+        if first == 0 { try readCounters() }
+        guard let page = counters?.page(first) else { return .refused(code: UInt32(EINVAL), reason: "no counter has that number") }
+        return .done(result: page)
+    }
+
+    /// Their names only the first time, and when there are not as many any more.
+    private mutating func readCounters() throws(NetlinkError) {
+        if let known = counters, known.count > 0 {
+            let values = try ethtool.counterValues(nic, count: known.count)
+            if values.count == known.count {
+                counters?.set(values)
+                return
+            }
         }
-        guard first <= UInt32(counters.count) else { return .refused(code: UInt32(EINVAL), reason: "no counter has that number") }
-        let part = counters.dropFirst(Int(first)).prefix(NetStatisticsPage.most)
-        return .done(result: NetStatisticsPage(total: UInt32(counters.count), first: first, counters: Array(part)).encoded())
+        let names = try ethtool.counterNames(nic)
+        var table = NetStatisticsTable(names: names)
+        table.set(try ethtool.counterValues(nic, count: names.count))
+        counters = table
     }
 }

@@ -16,8 +16,19 @@ public struct NetworkPath: ~Copyable {
     var wantsPromiscuity = false
     /// A filter for VLAN tags that cannot be switched off lets all pass only when the NIC is promiscuous.
     private(set) var needsPromiscuity = false
-    /// The driver's counters when page 0 was asked for: later pages belong to the same moment.
-    var counters: [NetStatisticsPage.Counter] = []
+    /// The driver's counters when page 0 was asked for: later pages belong to the same moment. Nil: nobody asked yet.
+    var counters: NetStatisticsTable?
+    /// Nil: nobody asked yet.
+    private var lasting: Lasting?
+
+    /// What does not change in a life: asked for once.
+    private struct Lasting {
+        var driver: EthtoolSocket.DriverInformation?
+        /// From the device's ROM, where the kernel does not tell it with the rest.
+        var permanentMAC: MACAddress?
+        /// The most that the channel takes; 0: it does not say.
+        var channelMTU: UInt32
+    }
 
     /// Takes two interfaces, by name, of the network namespace that the calling thread is in. `ENODEV`: there is no such interface.
     public init(nic: String, channel: String) throws(NetlinkError) {
@@ -110,8 +121,10 @@ public struct NetworkPath: ~Copyable {
     // MARK: what the driver says
 
     /// The device's configuration space as of now.
-    mutating func configuration() throws(NetlinkError) -> VirtioNetConfiguration {
-        let link = try links.link(nicIndex)
+    mutating func configuration() throws(NetlinkError) -> VirtioNetConfiguration { try configuration(try links.link(nicIndex)) }
+
+    /// The same, of a NIC of which the kernel says this.
+    mutating func configuration(_ link: Link) throws(NetlinkError) -> VirtioNetConfiguration {
         let mode = try ethtool.linkMode(nicIndex)
         return VirtioNetConfiguration(
             mac: link.mac?.value ?? 0, hasLink: link.isUp && link.hasCarrier, mtu: UInt16(clamping: link.mtu),
@@ -119,26 +132,23 @@ public struct NetworkPath: ~Copyable {
             duplex: mode.isFullDuplex.map { $0 ? 1 : 0 } ?? VirtioNetConfiguration.unknownDuplex)
     }
 
-    /// Everything, asked anew.
+    /// Everything; what can change is asked anew.
     mutating func describe() throws(NetlinkError) -> NetDescription {
         var description = NetDescription()
         let link = try links.link(nicIndex)
         description.mac = link.mac?.value ?? 0
-        let permanent = link.permanentMAC.flatMap { $0.isUnicast ? $0 : nil }
-        if let permanent {
-            description.permanentMAC = permanent.value
-        } else if let told = try ethtool.permanentAddress(link.name) {
-            description.permanentMAC = told.value
-        }
+        let lasting = try known(link)
+        let permanent = link.permanentMAC.flatMap { $0.isUnicast ? $0 : nil } ?? lasting.permanentMAC
+        description.permanentMAC = permanent?.value ?? 0
         description.interface = link.name
         description.mtu = min(link.mtu, 65535)
         description.smallestMTU = min(max(link.smallestMTU, 68), description.mtu)
-        description.largestMTU = max(try largestMTU(link), description.mtu)
+        description.largestMTU = max(Self.largestMTU(link, lasting), description.mtu)
         if link.isUp && link.hasCarrier { description.flags.insert(.carrier) }
         if wantsPromiscuity { description.flags.insert(.promiscuous) }
         if link.receivesAllMulticast { description.flags.insert(.allMulticast) }
         try addMode(to: &description)
-        if let driver = try ethtool.driverInformation(link.name) {
+        if let driver = lasting.driver {
             description.driver = driver.driver
             description.driverVersion = driver.version
             // "N/A" is what drivers say that have nothing to say.
@@ -174,11 +184,19 @@ public struct NetworkPath: ~Copyable {
         description.transmitPackets = take(coalescing.transmitPackets, .hasTransmitPackets)
     }
 
+    private mutating func known(_ link: Link) throws(NetlinkError) -> Lasting {
+        if let lasting { return lasting }
+        let new = Lasting(
+            driver: try ethtool.driverInformation(link.name), permanentMAC: try ethtool.permanentAddress(link.name),
+            channelMTU: try links.link(channelIndex).largestMTU)
+        lasting = new
+        return new
+    }
+
     /// What both the driver and the channel take; 0 of a driver means that it does not say.
-    private mutating func largestMTU(_ link: Link) throws(NetlinkError) -> UInt32 {
-        let channel = try links.link(channelIndex)
+    private static func largestMTU(_ link: Link, _ lasting: Lasting) -> UInt32 {
         var largest: UInt32 = 65535
-        for most in [link.largestMTU, channel.largestMTU] where most != 0 { largest = min(largest, most) }
+        for most in [link.largestMTU, lasting.channelMTU] where most != 0 { largest = min(largest, most) }
         return largest
     }
 }

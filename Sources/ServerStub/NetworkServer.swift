@@ -21,6 +21,8 @@ public struct NetworkServer: ~Copyable {
     public var log: StubLog
     /// The configuration changed and the client has not been told.
     private var owesConfiguration = false
+    /// As the configuration shows it; nil: not known.
+    private var shown: Link?
     private var end: StubServer.End?
     private var complaints = 0
 
@@ -69,9 +71,11 @@ public struct NetworkServer: ~Copyable {
                 if clinux_errno() != EINTR { finish(.failed(clinux_errno())) }
                 continue
             }
-            if entries.1.revents != 0 { takeNews() }
             if entries.0.revents & ~Int16(POLLOUT) != 0 { receive() }
             handleMessages()
+            // News come last: most are of what the client has just changed, and it waits for its answer.
+            send()
+            if entries.1.revents != 0, end == nil { takeNews() }
         }
     }
 
@@ -134,16 +138,16 @@ public struct NetworkServer: ~Copyable {
             do throws(NetlinkError) { _ = try monitor.take { _ in } } catch { finish(.failed(error.code)) }
             return
         }
-        var isNews = false
+        var latest: Link?
         var isGone = false
+        var isComplete = false
         do throws(NetlinkError) {
-            let isComplete = try monitor.take { news in
+            isComplete = try monitor.take { news in
                 switch news {
-                case .changed(let link): if link.index == nic { isNews = true }
+                case .changed(let link): if link.index == nic { latest = link }
                 case .removed(let index): if index == nic { isGone = true }
                 }
             }
-            if !isComplete { isNews = true }
         } catch {
             log.line("no more news of the NIC: " + error.description)
             finish(.failed(error.code))
@@ -152,15 +156,25 @@ public struct NetworkServer: ~Copyable {
             // Nothing is left to serve: another life may find it again.
             log.line("the driver has given up its interface")
             finish(.failed(ENODEV))
-        } else if isNews {
-            readConfiguration()
+        } else if !isComplete {
+            shown = nil
+            readConfiguration(nil)
+        } else if let latest, shown.map({ !Self.areAlike($0, latest) }) ?? true {
+            shown = latest
+            readConfiguration(latest)
         }
     }
 
-    /// Asks the driver, and notes whether the client has to be told.
-    mutating func readConfiguration() {
+    /// Whether the configuration shows nothing that differs. A speed changes only with the connection.
+    private static func areAlike(_ one: Link, _ other: Link) -> Bool {
+        one.mac == other.mac && one.mtu == other.mtu && one.isUp == other.isUp && one.hasCarrier == other.hasCarrier
+    }
+
+    /// Asks the driver, and notes whether the client has to be told. `link`: as the kernel has just said; nil: it is to be asked.
+    private mutating func readConfiguration(_ link: Link?) {
         do throws(NetlinkError) {
-            guard let now = try path?.configuration() else { return }
+            let read = if let link { try path?.configuration(link) } else { try path?.configuration() }
+            guard let now = read else { return }
             if device.update(now) {
                 owesConfiguration = true
                 log.line(Self.words(now))

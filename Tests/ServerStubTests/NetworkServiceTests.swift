@@ -92,6 +92,51 @@ import VirtioNet
         #expect(Int(page.total) == page.counters.count)
     }
 
+    @Test func statisticsFollowADriverThatGetsMoreCounters() throws {
+        let lab = try NetworkFixture()
+        func statistics() throws -> NetStatisticsPage {
+            guard case .done(let result) = try lab.control(.statistics(first: 0)) else {
+                throw NetworkFixture.Failure.noAnswer("statistics")
+            }
+            return try NetStatisticsPage(untrusted: result.span)
+        }
+        let before = try statistics()
+        // struct ethtool_channels: command (ETHTOOL_SCHANNELS), four maxima, then rx, tx, other, combined. veth counts for each queue.
+        var channels: [UInt32] = [0x3d, 0, 0, 0, 0, 2, 1, 0, 0]
+        let isMore = try lab.inside { () throws(NetlinkError) in
+            let socket = OwnedDescriptor(adopting: clinux_netlink_socket(NETLINK_GENERIC))
+            return clinux_ethtool(socket.rawValue, "nic", &channels) == 0
+        }
+        // A machine with one processor gives it no second queue.
+        guard isMore || ProcessInfo.processInfo.processorCount > 1 else { return }
+        try #require(isMore)
+        let after = try statistics()
+        #expect(after.total > before.total)
+        #expect(after.counters.first == before.counters.first)
+        #expect(Set(after.counters.map(\.name)).count == after.counters.count)
+    }
+
+    /// As a client stub sends them.
+    @Test func aChangeAndTheQuestionForItsResultCanBeSentTogether() throws {
+        let lab = try NetworkFixture()
+        var tokens: [UInt16] = []
+        for mtu: UInt32 in [2000, 10, 3000] {
+            for command in [NetControlCommand.setMTU(mtu), .describe] {
+                tokens.append(try lab.outbox.netControl(device: 0, command: command.encoded().span))
+            }
+        }
+        try lab.flush()
+        var mtus: [UInt32] = []
+        for token in tokens {
+            let (header, message, bytes) = try lab.nextAnswer()
+            #expect(header.token == token)
+            guard case .netControl(0, let place) = message else { throw NetworkFixture.Failure.unexpected(message) }
+            let answer = try NetControlAnswer(untrusted: Array(bytes[place.offset..<place.offset + place.count]).span)
+            if case .done(let result) = answer, !result.isEmpty { mtus.append(try NetDescription(untrusted: result.span).mtu) }
+        }
+        #expect(mtus == [2000, 2000, 3000])
+    }
+
     @Test func changesOfTheLinkAreToldAsTheyHappen() throws {
         let lab = try NetworkFixture()
         try lab.start()

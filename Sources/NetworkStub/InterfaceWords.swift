@@ -30,6 +30,14 @@ extension StubInterface {
             transmitFrames: flags.contains(.hasTransmitPackets) ? description.transmitPackets : nil)
         if times != StubCoalescing() { coalescing = times }
     }
+
+    /// Whether the device's configuration says nothing that differs.
+    func shows(_ configuration: VirtioNetConfiguration) -> Bool {
+        let speed = configuration.speed == VirtioNetConfiguration.unknownSpeed ? nil : configuration.speed
+        let isFullDuplex = configuration.duplex == VirtioNetConfiguration.unknownDuplex ? nil : configuration.duplex == 1
+        return MACText.text(configuration.mac) == mac && UInt32(configuration.mtu) == mtu && configuration.hasLink == hasCarrier
+            && speed == self.speed && isFullDuplex == self.isFullDuplex
+    }
 }
 
 extension StubInterfaceSettings {

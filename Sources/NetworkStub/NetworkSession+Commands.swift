@@ -44,15 +44,29 @@ struct InterfaceJob {
     }
 }
 
+/// A control command that is out.
+struct SentCommand {
+    let token: UInt16
+    var deadline: UInt64
+    /// Something else has to be done first: its answer is of no use.
+    var isOvertaken = false
+}
+
 extension NetworkSession {
     static var mostEvents: Int { 256 }
 
-    /// Sends the next control command, if none is out.
+    /// Sends the next control command, if none is out; with the last step of a change the question for what came of it, so that both take
+    /// one way there and one back.
     public mutating func issue(_ outbox: inout MessageOutbox) throws(SessionEnd) {
-        guard command == nil, isConnected, let job = jobs.first else { return }
+        guard commands.isEmpty, isConnected, let job = jobs.first else { return }
+        try send(job.current, &outbox)
+        if job.done == job.steps.count - 1 { try send(.describe, &outbox) }
+    }
+
+    private mutating func send(_ command: NetControlCommand, _ outbox: inout MessageOutbox) throws(SessionEnd) {
         do {
-            let token = try outbox.netControl(device: device, command: job.current.encoded().span)
-            command = (token, now &+ configuration.commandTimeout)
+            let token = try outbox.netControl(device: device, command: command.encoded().span)
+            commands.append(SentCommand(token: token, deadline: now &+ configuration.commandTimeout))
         } catch { throw .violation("the server stub does not read its messages") }
     }
 
@@ -79,14 +93,15 @@ extension NetworkSession {
         case .eventDevice(_, let state):
             if state == .removed { throw .violation("the network interface was removed") }
         case .netControl(let number, let answer):
-            guard number == device, let command, header.token == command.token else {
+            guard number == device, let command = commands.first, header.token == command.token else {
                 throw .violation("an answer to a control command that nobody sent")
             }
-            self.command = nil
+            commands.removeFirst()
+            if !commands.isEmpty { commands[0].deadline = now &+ configuration.commandTimeout }
             let part = bytes.extracting(answer.offset..<min(answer.offset + answer.count, bytes.count))
             do throws(NetControlError) {
                 let decoded = try NetControlAnswer(untrusted: part)
-                try take(decoded)
+                if !command.isOvertaken { try take(decoded) }
             } catch { throw .violation("an answer to a control command that cannot be") }
         default:
             guard handshake != nil else { throw .violation("an answer that nobody asked for (message \(header.id))") }
@@ -98,9 +113,13 @@ extension NetworkSession {
     /// The link, or the MTU, changed in the guest: the carrier follows at once, the rest is asked for.
     private mutating func configurationChanged(_ new: VirtioNetConfiguration) {
         guard handshake == nil || isSettled || handshake?.step == .settling else { return }
-        if let known = interface, state == .ready, known.hasCarrier != new.hasLink {
-            interface?.hasCarrier = new.hasLink
-            changeIsNews = true
+        if let known = interface, state == .ready {
+            // A change of this side's own is told twice: by its answer, and so.
+            if known.shows(new) { return }
+            if known.hasCarrier != new.hasLink {
+                interface?.hasCarrier = new.hasLink
+                changeIsNews = true
+            }
         }
         if !jobs.dropFirst().contains(where: { $0.kind == .refresh }) { jobs.append(InterfaceJob(.refresh)) }
     }
@@ -154,6 +173,8 @@ extension NetworkSession {
         jobs[0].refusal = sentence
         jobs[0].steps = names.isEmpty ? [] : wanted.before(interface).steps.reversed()
         jobs[0].done = 0
+        // The description that is on its way is of before the undoing.
+        if !jobs[0].steps.isEmpty, !commands.isEmpty { commands[0].isOvertaken = true }
     }
 
     private mutating func describe(_ description: NetDescription) {

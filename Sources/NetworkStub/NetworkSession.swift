@@ -20,6 +20,10 @@ public struct NetworkConfiguration: Sendable {
     public var changeInterval: UInt64 = 50_000_000
     /// What the interface's carrier is while the DD/OS is down: off, or as it was.
     public var dropsCarrier = false
+    /// As it was: also after the DD/OS is ready, for as long as its NIC negotiates with the wire's other end, at most.
+    public var carrierGrace: UInt64 = 5_000_000_000
+    /// The interface had its carrier before this stub: as if the last session had had it.
+    public var beginsWithCarrier = false
 
     public init() {}
 }
@@ -48,8 +52,8 @@ public struct NetworkSession: ~Copyable, LinkedSession {
     /// The number of the device on the DD/OS's bus.
     var device: UInt16 = 0
     var jobs: [InterfaceJob] = []
-    /// The first job's command that is out.
-    var command: (token: UInt16, deadline: UInt64)?
+    /// Those of the first job that are out, the oldest first: answers come in the same order.
+    var commands: [SentCommand] = []
     /// Described, and set as remembered: ready when the queues run.
     var isSettled = false
     var events: [StubEvent] = []
@@ -59,21 +63,30 @@ public struct NetworkSession: ~Copyable, LinkedSession {
     var lastChangeTold: UInt64 = 0
     var now: UInt64 = 0
 
-    public init(_ configuration: NetworkConfiguration) { self.configuration = configuration }
+    public init(_ configuration: NetworkConfiguration) {
+        self.configuration = configuration
+        wasUp = configuration.beginsWithCarrier
+    }
 
     public var isConnected: Bool { handshake != nil || isSettled }
 
     /// What the host's programs shall see as the interface's carrier.
     public var carrier: Bool {
         switch state {
-        case .ready: interface?.hasCarrier ?? false
+        case .ready: hasLink || now < graceEnd
         case .failing: false
         case .closed, .waiting: configuration.dropsCarrier ? false : wasUp
         }
     }
 
-    /// The carrier of the last session.
-    var wasUp = false
+    /// Whether what the host sends would get onto the wire: if not it is better kept than given to the DD/OS, which throws it away.
+    public var takesPackets: Bool { state == .ready && hasLink }
+
+    private var hasLink: Bool { interface?.hasCarrier ?? false }
+    /// The carrier that the last session showed.
+    private var wasUp: Bool
+    /// Until then a NIC without a link is one that negotiates.
+    private var graceEnd: UInt64 = 0
 
     // MARK: lives
 
@@ -109,11 +122,11 @@ public struct NetworkSession: ~Copyable, LinkedSession {
     }
 
     private mutating func drop() {
-        if state == .ready { wasUp = interface?.hasCarrier ?? false }
+        if state == .ready { wasUp = carrier }
         handshake = nil
         isSettled = false
         queuesRun = false
-        command = nil
+        commands.removeAll()
         for job in jobs { if let ticket = job.ticket { answers.append((ticket, .refused("the DD/OS went down before it answered"))) } }
         jobs.removeAll()
     }
@@ -173,9 +186,12 @@ public struct NetworkSession: ~Copyable, LinkedSession {
     /// Ready as soon as the interface is set up and its queues run.
     public mutating func checkReadiness(now: UInt64) {
         self.now = now
+        // The link that it had to wait for: when it goes again, that is no negotiation.
+        if state == .ready, hasLink { graceEnd = 0 }
         guard state == .waiting, isSettled, queuesRun, let interface else { return }
         handshake = nil
         state = .ready
+        graceEnd = !configuration.dropsCarrier && wasUp ? now &+ configuration.carrierGrace : 0
         changeIsNews = false
         events.append(.interfaceReady(generation: generation, interface))
     }
@@ -190,7 +206,8 @@ public struct NetworkSession: ~Copyable, LinkedSession {
         if isConnected, handshake?.step != .awaitingPool {
             next = min(next, liveness.deadline(interval: pingInterval, timeout: configuration.pingTimeout))
         }
-        if let command { next = min(next, command.deadline) }
+        if let command = commands.first { next = min(next, command.deadline) }
+        if graceEnd > now, state == .ready { next = min(next, graceEnd) }
         if changeIsNews, state == .ready { next = min(next, lastChangeTold &+ configuration.changeInterval) }
         return next
     }
@@ -210,7 +227,7 @@ public struct NetworkSession: ~Copyable, LinkedSession {
                 throw SessionEnd(.handshakeTimeout, "no answer while \(handshake.step.description)")
             }
         }
-        if let command, now >= command.deadline {
+        if let command = commands.first, now >= command.deadline {
             let name = jobs.first?.currentName ?? "a control command"
             throw SessionEnd(.requestDeadline, "no answer to \(name) within \(configuration.commandTimeout / 1_000_000_000) s")
         }

@@ -59,6 +59,8 @@ struct ClientStubProgram: ParsableCommand {
     var tapNamespace: String?
     @Option(help: "network: the interface's carrier while the DD/OS is down: hold or drop.")
     var carrier: Carrier = .hold
+    @Flag(help: "network: the interface had its carrier before this stub: with --carrier hold it begins with it.")
+    var carrierWasOn = false
     @Option(help: "network: pairs of queues, 1 to 4. The TAP is made with the flag multi_queue for more than one.")
     var queuePairs = 1
 
@@ -157,6 +159,7 @@ struct ClientStubProgram: ParsableCommand {
         var configuration = NetworkConfiguration()
         configuration.pingTimeout = UInt64(pingTimeout * 1e9)
         configuration.dropsCarrier = carrier == .drop
+        configuration.beginsWithCarrier = carrierWasOn
         let source: NetworkSource =
             packetsOnly
             ? .packetsOnly(network: networkSocket)

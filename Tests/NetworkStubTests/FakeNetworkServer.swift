@@ -11,6 +11,8 @@ final class FakeNetworkServer {
     var statistics: [NetStatisticsPage.Counter] = []
     /// Commands in the order in which they came.
     private(set) var commands: [NetControlCommand] = []
+    /// The same, those that came together each in an array of their own.
+    private(set) var deliveries: [[NetControlCommand]] = []
     /// Commands that the driver refuses.
     var refuses: (NetControlCommand) -> Bool = { _ in false }
     var answers = true
@@ -52,6 +54,8 @@ final class FakeNetworkServer {
             let asked = Array(client.pending)
             client.sent(asked.count)
             if answers {
+                let known = commands.count
+                defer { if commands.count > known { deliveries.append(Array(commands[known...])) } }
                 _ = inbox.fill(from: asked.span)
                 while let header = try inbox.next() {
                     let bytes = inbox.copy()
@@ -120,6 +124,7 @@ final class ClientSide {
 
     var state: StubStatus.State { session.state }
     var carrier: Bool { session.carrier }
+    var takesPackets: Bool { session.takesPackets }
     var interface: StubInterface? { session.interface }
     var settings: StubInterfaceSettings { session.settings }
     var nextDeadline: UInt64 { session.nextDeadline }

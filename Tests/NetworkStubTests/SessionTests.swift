@@ -70,7 +70,52 @@ import VirtioNet
         }
         #expect(reason == "the driver e1000e refused the address 52:54:00:00:00:99: the hardware cannot")
         #expect(server.nic.mtu == 1500)
+        #expect(client.interface?.mtu == 1500)
+        let (new, old) = (UInt64(0x5254_0000_0099), UInt64(0x5254_0000_0001))
+        let expected: [[NetControlCommand]] = [[.setMTU(4000)], [.setMAC(new), .describe], [.setMAC(old)], [.setMTU(1500), .describe]]
+        #expect(server.deliveries.suffix(4) == expected[...])
         #expect(client.settings == StubInterfaceSettings())
+    }
+
+    @Test func aChangeAndTheQuestionForItsResultAreSentTogether() throws {
+        let client = ClientSide()
+        let server = FakeNetworkServer()
+        try begin(client, server)
+        try client.request(.set(settings { $0.mtu = 4000 }), ticket: 1)
+        try client.exchange(server, now: Self.second)
+        #expect(server.deliveries.last == [.setMTU(4000), .describe])
+        guard case (1, .interface(let interface))? = client.nextAnswer() else {
+            Issue.record("no description")
+            return
+        }
+        #expect(interface.mtu == 4000)
+        // Refused, there is nothing to undo: the question that went along is the last one.
+        server.refuses = { if case .setMTU = $0 { true } else { false } }
+        try client.request(.set(settings { $0.mtu = 5000 }), ticket: 2)
+        try client.exchange(server, now: Self.second)
+        #expect(server.deliveries.last == [.setMTU(5000), .describe])
+        guard case (2, .refused)? = client.nextAnswer() else {
+            Issue.record("no refusal")
+            return
+        }
+        try client.request(.describe, ticket: 3)
+        try client.exchange(server, now: Self.second)
+        #expect(client.nextAnswer()?.ticket == 3)
+    }
+
+    @Test func newsOfWhatIsKnownAskNothing() throws {
+        let client = ClientSide()
+        let server = FakeNetworkServer()
+        try begin(client, server)
+        let before = server.commands.count
+        try server.linkChanged(true)
+        try client.exchange(server, now: Self.second)
+        #expect(server.commands.count == before)
+        server.nic.mtu = 1400
+        try server.linkChanged(true)
+        try client.exchange(server, now: Self.second)
+        #expect(server.commands.count == before + 1)
+        #expect(client.interface?.mtu == 1400)
     }
 
     @Test func whatTheDriverCannotIsSaidWithoutAskingIt() throws {
@@ -120,6 +165,74 @@ import VirtioNet
             #expect(client.carrier)
             client.end(SessionEnd(.hangUp, "the VMM is gone"))
             #expect(client.carrier == !drops)
+        }
+    }
+
+    /// Ready again, in a life whose NIC has no link yet.
+    private func beginAgain(_ client: ClientSide, at now: UInt64) throws -> FakeNetworkServer {
+        let server = FakeNetworkServer()
+        server.nic.flags.remove(.carrier)
+        #expect(client.open(2))
+        try client.connect(server, now: now)
+        client.queuesRun(now: now)
+        try #require(client.state == .ready)
+        return server
+    }
+
+    @Test func aCarrierThatIsHeldStaysWhileTheNICNegotiates() throws {
+        for drops in [false, true] {
+            var configuration = NetworkConfiguration()
+            configuration.dropsCarrier = drops
+            let client = ClientSide(configuration)
+            try begin(client, FakeNetworkServer())
+            client.end(SessionEnd(.hangUp, "the VMM is gone"))
+            let server = try beginAgain(client, at: Self.second * 10)
+            #expect(client.carrier == !drops)
+            #expect(!client.takesPackets)
+            client.queuesRun(now: Self.second * 12)
+            #expect(client.carrier == !drops)
+            try server.linkChanged(true)
+            try client.exchange(server, now: Self.second * 13)
+            client.queuesRun(now: Self.second * 13)
+            #expect(client.carrier && client.takesPackets)
+            // That is the cable, not the driver.
+            try server.linkChanged(false)
+            try client.exchange(server, now: Self.second * 14)
+            #expect(!client.carrier && !client.takesPackets)
+        }
+    }
+
+    @Test func aNICThatFindsNoLinkIsWithoutCarrierAfterTheGrace() throws {
+        let client = ClientSide()
+        try begin(client, FakeNetworkServer())
+        client.end(SessionEnd(.hangUp, "the VMM is gone"))
+        _ = try beginAgain(client, at: Self.second * 10)
+        #expect(client.carrier)
+        #expect(client.nextDeadline <= Self.second * 15)
+        client.queuesRun(now: Self.second * 15)
+        #expect(!client.carrier)
+        // What was shown last is what is held: nothing.
+        client.end(SessionEnd(.hangUp, "the VMM is gone"))
+        #expect(!client.carrier)
+    }
+
+    @Test func aLifeThatEndsWhileItNegotiatesDropsNoCarrier() throws {
+        let client = ClientSide()
+        try begin(client, FakeNetworkServer())
+        client.end(SessionEnd(.hangUp, "the VMM is gone"))
+        _ = try beginAgain(client, at: Self.second * 10)
+        client.end(SessionEnd(.hangUp, "the VMM is gone"))
+        #expect(client.carrier)
+    }
+
+    /// Its predecessor died, and the interface's carrier with it.
+    @Test func aNewStubBeginsWithTheCarrierThatThereWas() {
+        for drops in [false, true] {
+            var configuration = NetworkConfiguration()
+            configuration.dropsCarrier = drops
+            #expect(!ClientSide(configuration).carrier)
+            configuration.beginsWithCarrier = true
+            #expect(ClientSide(configuration).carrier == !drops)
         }
     }
 

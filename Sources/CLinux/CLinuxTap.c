@@ -16,7 +16,14 @@ static int set_interface(int fd, const char *name, int flags) {
 }
 
 int clinux_tap_attach(int fd, const char *name, int multi_queue) {
-    return set_interface(fd, name, multi_queue ? IFF_MULTI_QUEUE : 0);
+    if (set_interface(fd, name, multi_queue ? IFF_MULTI_QUEUE : 0) != 0) return -1;
+    // Where there is no interface of that name, TUNSETIFF makes one, which ends with the descriptor.
+    struct ifreq found;
+    memset(&found, 0, sizeof found);
+    if (ioctl(fd, TUNGETIFF, &found) != 0) return -1;
+    if ((found.ifr_flags & IFF_PERSIST) != 0) return 0;
+    errno = ENODEV;
+    return -1;
 }
 
 int clinux_tap_create(int fd, const char *name, int multi_queue) {

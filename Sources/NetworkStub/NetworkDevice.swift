@@ -38,6 +38,8 @@ public struct NetworkDevice: ~Copyable, VhostUserDevice {
     public private(set) var counters = PacketCounters()
     /// Something was left over at the end of a turn.
     private(set) var hasWork = false
+    /// Whether packets of the host's are taken.
+    private var takesPackets = true
     /// The driver has chosen features, and the TAP was not told yet.
     var offloadsAreNews = false
     /// Kick descriptors that changed: a bit for each queue.
@@ -91,7 +93,15 @@ public struct NetworkDevice: ~Copyable, VhostUserDevice {
 
     /// Whether packets of the TAP's would be read: if so it is to be polled.
     func wantsPackets(_ pair: Int, _ rings: borrowing VringSet) -> Bool {
-        rings.isRunning(pair * 2) && !pairs[pair].isStarved && !pairs[pair].isReadable
+        takesPackets && rings.isRunning(pair * 2) && !pairs[pair].isStarved && !pairs[pair].isReadable
+    }
+
+    /// Takes packets of the host's from now on, or leaves them where they are: in the TAP's queue.
+    mutating func setTakesPackets(_ takes: Bool) {
+        guard takes != takesPackets else { return }
+        takesPackets = takes
+        // What became readable meanwhile is not polled for any more.
+        for pair in 0..<pairCount where takes && pairs[pair].isReadable { hasWork = true }
     }
 
     /// The TAP's queue of this pair has become readable.
@@ -133,7 +143,7 @@ public struct NetworkDevice: ~Copyable, VhostUserDevice {
         hasWork = false
         for pair in 0..<pairCount {
             if rings.isRunning(pair * 2 + 1) { found = try transmit(pair, &rings, rearm: rearm) || found }
-            if rings.isRunning(pair * 2), pairs[pair].isReadable { found = try receive(pair, &rings) || found }
+            if takesPackets, rings.isRunning(pair * 2), pairs[pair].isReadable { found = try receive(pair, &rings) || found }
         }
         return found
     }

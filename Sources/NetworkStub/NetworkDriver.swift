@@ -50,6 +50,7 @@ public struct NetworkDriver<Port: SupervisorPort & ~Copyable>: ~Copyable {
     private var isListening = (vsock: false, network: false)
     private let signals: OwnedDescriptor
     private var carrier: Bool?
+    private var waiting = WaitingPackets()
     /// Of links that are gone.
     private var counters = PacketCounters()
     private var lastCount: UInt64 = 0
@@ -144,6 +145,7 @@ public struct NetworkDriver<Port: SupervisorPort & ~Copyable>: ~Copyable {
     }
 
     private mutating func movePackets() {
+        packets?.setTakesPackets(session.takesPackets)
         guard packets != nil else { return }
         do throws(SessionEnd) {
             try packets?.serve()
@@ -168,6 +170,7 @@ public struct NetworkDriver<Port: SupervisorPort & ~Copyable>: ~Copyable {
     private mutating func checkTime() {
         if case .native = source { session.queuesRun = link != nil }
         session.checkReadiness(now: loop.now)
+        if waiting.areStale(areTaken: session.takesPackets && packetsPass, now: loop.now) { counters.dropped += tap.discardWaiting() }
         guard session.nextDeadline <= loop.now, link != nil else { return }
         do throws(SessionEnd) { try link?.checkDeadlines(&session, now: loop.now) } catch { lose(error) }
     }
@@ -194,6 +197,7 @@ public struct NetworkDriver<Port: SupervisorPort & ~Copyable>: ~Copyable {
 
     private mutating func prepareToWait() {
         link?.arm(&loop)
+        packets?.setTakesPackets(session.takesPackets)
         packets?.arm(&loop, tap)
         let isAllowed = source.opensItself || session.state == .waiting
         if isAllowed, link == nil, packets == nil || !source.opensItself, !isListening.vsock {
@@ -231,7 +235,7 @@ public struct NetworkDriver<Port: SupervisorPort & ~Copyable>: ~Copyable {
     private mutating func sleep() throws(SystemError) {
         if packets?.enableKicks() ?? false { return try loop.submit() }
         let before = loop.now
-        try loop.wait(until: session.nextDeadline)
+        try loop.wait(until: min(session.nextDeadline, waiting.deadline))
         if packets != nil { poll.slept(for: loop.now &- before) }
     }
 

@@ -39,6 +39,9 @@ struct PacketLink: ~Copyable {
     /// Whether the guest's driver serves the first pair: there is a network.
     var isRunning: Bool { connection.device.isRunning(0, connection.rings) }
 
+    /// See ``NetworkDevice/setTakesPackets(_:)``.
+    mutating func setTakesPackets(_ takes: Bool) { connection.device.setTakesPackets(takes) }
+
     // MARK: the loop
 
     /// Polls every descriptor that is to be polled and is not.

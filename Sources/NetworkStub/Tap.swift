@@ -60,6 +60,24 @@ public struct Tap: ~Copyable {
         attached[pair] = on
     }
 
+    /// Throws away what waits to be read: how many packets. A bounded number, however fast more come.
+    func discardWaiting() -> UInt64 {
+        var count: UInt64 = 0
+        var start = [UInt8](repeating: 0, count: 64)
+        for descriptor in descriptors {
+            for _ in 0..<Self.longestQueue {
+                // SAFETY: the array outlives the call, its count goes along. The kernel drops what does not fit.
+                let came = unsafe start.withUnsafeMutableBytes { unsafe read(descriptor, $0.baseAddress, $0.count) }
+                guard came > 0 else { break }
+                count += 1
+            }
+        }
+        return count
+    }
+
+    /// More packets than an interface's `txqueuelen` usually lets wait.
+    private static let longestQueue = 4096
+
     private static func check(_ call: StaticString, _ result: Int32) throws(SystemError) {
         if result < 0 { throw SystemError(code: clinux_errno(), call: call) }
     }
@@ -117,6 +135,8 @@ public enum TapError: Error, Equatable, Sendable {
     case namespace(path: String, SystemError)
     case notPermitted(name: String)
     case busy(name: String)
+    /// None of that name, or one that ends with whoever made it.
+    case missing(name: String)
     /// Its flags are others: queue pairs, or no TAP at all.
     case otherKind(name: String, queues: Int)
     case noDriver
@@ -128,6 +148,7 @@ public enum TapError: Error, Equatable, Sendable {
             case ("open", ENOENT), ("open", ENODEV): .noDriver
             case (_, EPERM), (_, EACCES): .notPermitted(name: name)
             case ("TUNSETIFF", EBUSY): .busy(name: name)
+            case ("TUNSETIFF", ENODEV): .missing(name: name)
             case ("TUNSETIFF", EINVAL), ("TUNSETIFF", E2BIG): .otherKind(name: name, queues: queues)
             default: .system(name: name, error)
             }
@@ -140,6 +161,8 @@ extension TapError: CustomStringConvertible {
         case .namespace(let path, let error): "the network namespace \(path) cannot be entered: \(error.reason)"
         case .notPermitted(let name):
             "no permission for the TAP \(name): run as root, or give this user the interface (ip tuntap add … user)"
+        case .missing(let name):
+            "there is no TAP \(name) that stays by itself: make it (ip tuntap add \(name) mode tap vnet_hdr), or let droverd do it"
         case .busy(let name): "the TAP \(name) is in use by another program: stop that, or choose another name"
         case .otherKind(let name, let queues):
             "the interface \(name) is no TAP with vnet headers and \(queues == 1 ? "one queue" : "\(queues) queues"): choose another name"

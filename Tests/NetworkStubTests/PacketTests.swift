@@ -109,6 +109,32 @@ import Virtqueue
         }
     }
 
+    /// While the NIC has no link the guest would throw them away.
+    @Test func packetsThatAreNotTakenWaitInTheKernel() throws {
+        try Wire.with { wire, tap in
+            let guest = try GuestSide(NetworkDevice(tap: tap), features: Self.usual)
+            try guest.offer()
+            guest.backend.device.setTakesPackets(false)
+            for number in 0..<50 { try wire.send(header() + Wire.frame(UInt32(number), bytes: 100, toGuest: true)) }
+            for _ in 0..<5 { try guest.serve() }
+            #expect(guest.backend.device.counters == PacketCounters())
+            let isIdle = !guest.backend.device.hasWork && !guest.backend.device.wantsPackets(0, guest.backend.rings)
+            #expect(isIdle)
+            // The other direction is open.
+            #expect(try guest.send(header() + Wire.frame(1, bytes: 100, toGuest: false)))
+            try turn(guest) { wire.receive() != nil }
+            guest.backend.device.setTakesPackets(true)
+            let hasWork = guest.backend.device.hasWork
+            #expect(hasWork)
+            var numbers: [UInt8] = []
+            try turn(guest) {
+                while let packet = try guest.receive() { if packet.count >= 30, packet[24] == Wire.type[0] { numbers.append(packet[29]) } }
+                return numbers.count >= 50
+            }
+            #expect(numbers == Array(0..<50))
+        }
+    }
+
     @Test func aSegmentedPacketOf64KiBFillsManyBuffersAndComesBackWhole() throws {
         try Wire.with { wire, tap in
             let guest = try GuestSide(NetworkDevice(tap: tap), features: Self.usual)

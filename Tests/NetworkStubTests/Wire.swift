@@ -21,6 +21,10 @@ final class Wire {
         let name = "drover-test-\(ProcessControl.identifier)-\(UInt32.random(in: 0...999_999))"
         try command("ip", "netns", "add", name)
         defer { try? command("ip", "netns", "del", name) }
+        for tap in ["near0", "far0"] {
+            let flags = queues > 1 && tap == "near0" ? ["multi_queue"] : []
+            try command(["ip", "-n", name, "tuntap", "add", "dev", tap, "mode", "tap", "vnet_hdr"] + flags)
+        }
         var near = try Tap(name: "near0", namespace: "/run/netns/\(name)", queues: queues)
         let wire = try Wire(name)
         return try body(wire, &near)

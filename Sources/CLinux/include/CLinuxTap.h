@@ -1,7 +1,8 @@
 // TAP devices: request numbers are macros with sizeof, struct ifreq is a union, and ioctl(2) is variadic.
 #pragma once
 
-/// TUNSETIFF with IFF_TAP, IFF_NO_PI and IFF_VNET_HDR, and IFF_MULTI_QUEUE if asked for. 0, or -1 and errno.
+/// TUNSETIFF with IFF_TAP, IFF_NO_PI and IFF_VNET_HDR, and IFF_MULTI_QUEUE if asked for: an interface that is there, and is persistent. 0,
+/// or -1 and errno; ENODEV: there is none, and one that came into being ends with the descriptor.
 int clinux_tap_attach(int fd, const char *name, int multi_queue);
 /// The same with IFF_TUN_EXCL: makes a new TAP device, which only root may attach to (TUNSETOWNER). EBUSY: the name is taken.
 int clinux_tap_create(int fd, const char *name, int multi_queue);

@@ -6,16 +6,17 @@ import Virtqueue
 
 @testable import NetworkStub
 
-/// A network device, set up as QEMU does it, and the guest's driver of its first queue pair, in this process.
-final class GuestSide {
+/// The guest's driver of a network device's first queue pair, and what QEMU says to the device's back end on its behalf.
+class GuestDriver {
     static let memoryBytes = 4 << 20
     static let sendArea: UInt64 = 0x100000
     static let receiveArea: UInt64 = 0x200000
     private static let user: UInt64 = 0x7f00_0000_0000
 
-    var backend: BackendConnection<NetworkDevice>
     let memory: PoolMemory
     private var mapping: MemoryMapping
+    private let file: OwnedDescriptor
+    private let layouts = [VirtqueueLayout(size: 256, at: 0x1000), VirtqueueLayout(size: 256, at: 0x10000)]
     private let peer: OwnedDescriptor
     private let bell: EventCounter
     var receiving: DriverVirtqueue
@@ -23,24 +24,25 @@ final class GuestSide {
     private let bufferBytes: UInt32
     private var nextSend: UInt64 = 0
 
-    init(_ device: consuming NetworkDevice, features: VirtioNetFeatures, bufferBytes: UInt32 = 2048) throws {
-        let pair = try UnixSocket.pair()
-        let file = try MemoryFile.create(name: "guest", count: Self.memoryBytes)
+    /// - Parameter peer: connected to the back end.
+    init(peer: consuming OwnedDescriptor, bufferBytes: UInt32 = 2048) throws {
+        self.peer = peer
+        file = try MemoryFile.create(name: "guest", count: Self.memoryBytes)
         mapping = try MemoryMapping(reserving: Self.memoryBytes)
         try mapping.place(descriptor: file.rawValue, offset: 0, count: Self.memoryBytes, at: 0)
         let memory = PoolMemory(base: mapping.base, count: Self.memoryBytes)
         self.memory = memory
         self.bufferBytes = bufferBytes
         bell = try EventCounter()
-        let ring: VirtqueueFeatures = [.eventIndex, .indirectDescriptors]
-        let layouts = [VirtqueueLayout(size: 256, at: 0x1000), VirtqueueLayout(size: 256, at: 0x10000)]
-        receiving = try DriverVirtqueue(layouts[0], in: memory, features: ring)
-        sending = try DriverVirtqueue(layouts[1], in: memory, features: ring)
-        let (first, second) = pair.split { (Holder($0), Holder($1)) }
-        backend = try BackendConnection(socket: first.take(), device: device)
-        peer = second.take()
-        let bits = features.rawValue | ring.rawValue | VirtioNetFeatures.version1.rawValue
-        try say(2, words(bits))
+        receiving = try DriverVirtqueue(layouts[0], in: memory, features: Self.ring)
+        sending = try DriverVirtqueue(layouts[1], in: memory, features: Self.ring)
+    }
+
+    private static let ring: VirtqueueFeatures = [.eventIndex, .indirectDescriptors]
+
+    /// From the driver's features to the running queues.
+    func setUp(_ features: VirtioNetFeatures) throws {
+        try say(2, words(features.rawValue | Self.ring.rawValue | VirtioNetFeatures.version1.rawValue))
         try say(
             5, words(1) + words(0) + words(UInt64(Self.memoryBytes)) + words(Self.user) + words(0), file.rawValue)
         for (queue, layout) in layouts.enumerated() {
@@ -52,13 +54,6 @@ final class GuestSide {
                     + words(Self.user + layout.driver) + words(0))
             try say(12, words(number), bell.descriptor.rawValue)
         }
-        try backend.handleSocketReadable()
-    }
-
-    private final class Holder {
-        private var descriptor: OwnedDescriptor?
-        init(_ descriptor: consuming OwnedDescriptor) { self.descriptor = consume descriptor }
-        func take() -> OwnedDescriptor { descriptor.take()! }
     }
 
     private func words(_ value: UInt64) -> [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: value >> UInt64($0 * 8)) } }
@@ -68,28 +63,14 @@ final class GuestSide {
         _ = try peer.send(bytes, descriptors: descriptor.map { [$0] } ?? [])
     }
 
-    /// GET_VRING_BASE: the queue stops. Its answer is the next chain that the device would have taken.
-    func stop(_ queue: UInt8) throws -> UInt32 {
-        try say(11, words(UInt64(queue)))
-        try backend.handleSocketReadable()
+    /// An answer of the back end's.
+    func answer() throws -> [UInt8] {
         var reply = [UInt8](repeating: 0, count: 64)
         let count = try reply.withUnsafeMutableBytes { try peer.receive(into: $0) }
-        return count == 20 ? UInt32(reply[16]) | UInt32(reply[17]) << 8 : .max
+        return Array(reply[..<count])
     }
 
-    /// One turn of the device's.
-    func serve() throws {
-        backend.device.kicked(0)
-        backend.device.becameReadable(0)
-        try Self.turn(&backend)
-    }
-
-    private static func turn(_ backend: inout BackendConnection<NetworkDevice>) throws {
-        _ = try backend.device.serve(&backend.rings, rearm: true)
-        backend.rings.publish()
-    }
-
-    // MARK: the driver
+    // MARK: packets
 
     /// Puts header and frame on the transmit queue, cut at these places. False: the queue is full.
     func send(_ bytes: [UInt8], cuts: [Int] = [], writable: Bool = false) throws -> Bool {
@@ -138,5 +119,44 @@ final class GuestSide {
         _ = try receiving.add([buffer(used.token)].span, token: used.token)
         _ = receiving.publish()
         return bytes
+    }
+}
+
+/// A network device, set up as QEMU does it, and its guest's driver, in this process.
+final class GuestSide: GuestDriver {
+    var backend: BackendConnection<NetworkDevice>
+
+    init(_ device: consuming NetworkDevice, features: VirtioNetFeatures, bufferBytes: UInt32 = 2048) throws {
+        let (first, second) = try UnixSocket.pair().split { (Holder($0), Holder($1)) }
+        backend = try BackendConnection(socket: first.take(), device: device)
+        try super.init(peer: second.take(), bufferBytes: bufferBytes)
+        try setUp(features)
+        try backend.handleSocketReadable()
+    }
+
+    private final class Holder {
+        private var descriptor: OwnedDescriptor?
+        init(_ descriptor: consuming OwnedDescriptor) { self.descriptor = consume descriptor }
+        func take() -> OwnedDescriptor { descriptor.take()! }
+    }
+
+    /// GET_VRING_BASE: the queue stops. Its answer is the next chain that the device would have taken.
+    func stop(_ queue: UInt8) throws -> UInt32 {
+        try say(11, [queue, 0, 0, 0, 0, 0, 0, 0])
+        try backend.handleSocketReadable()
+        let reply = try answer()
+        return reply.count == 20 ? UInt32(reply[16]) | UInt32(reply[17]) << 8 : .max
+    }
+
+    /// One turn of the device's.
+    func serve() throws {
+        backend.device.kicked(0)
+        backend.device.becameReadable(0)
+        try Self.turn(&backend)
+    }
+
+    private static func turn(_ backend: inout BackendConnection<NetworkDevice>) throws {
+        _ = try backend.device.serve(&backend.rings, rearm: true)
+        backend.rings.publish()
     }
 }

@@ -18,6 +18,15 @@ final class Wire {
 
     /// The namespace, and both ends; the near one is given to `body`.
     static func with<Result>(queues: Int = 1, _ body: (Wire, inout Tap) throws -> Result) throws -> Result {
+        try withTaps(queues: queues) { name in
+            // Before the bridge: it forwards nothing to a port until it has heard of its carrier.
+            var near = try Tap(name: "near0", namespace: "/run/netns/\(name)", queues: queues)
+            return try body(try Wire(name), &near)
+        }
+    }
+
+    /// A namespace with both TAPs and nothing else; `body` is told its name.
+    static func withTaps<Result>(queues: Int = 1, _ body: (String) throws -> Result) throws -> Result {
         let name = "drover-test-\(ProcessControl.identifier)-\(UInt32.random(in: 0...999_999))"
         try command("ip", "netns", "add", name)
         defer { try? command("ip", "netns", "del", name) }
@@ -25,12 +34,10 @@ final class Wire {
             let flags = queues > 1 && tap == "near0" ? ["multi_queue"] : []
             try command(["ip", "-n", name, "tuntap", "add", "dev", tap, "mode", "tap", "vnet_hdr"] + flags)
         }
-        var near = try Tap(name: "near0", namespace: "/run/netns/\(name)", queues: queues)
-        let wire = try Wire(name)
-        return try body(wire, &near)
+        return try body(name)
     }
 
-    private init(_ name: String) throws {
+    init(_ name: String) throws {
         self.name = name
         far = try Tap(name: "far0", namespace: "/run/netns/\(name)")
         for line in [

@@ -92,6 +92,8 @@ final class FakeStubs: Sendable {
         var generation: UInt64 = 0
         var ready = false
         var process: ProcessIdentity?
+        var interface: StubInterface?
+        var arguments: [String] = []
     }
 
     private let state = Mutex(State())
@@ -104,8 +106,13 @@ final class FakeStubs: Sendable {
     }
 
     var process: ProcessIdentity? { state.withLock { $0.process } }
+    /// Of the stub that was started last.
+    var arguments: [String] { state.withLock { $0.arguments } }
+    /// What the NIC's driver says, whatever it is asked or told.
+    func describe(_ interface: StubInterface) { state.withLock { $0.interface = interface } }
 
-    func spawn() throws(SupervisionError) -> ProcessIdentity {
+    func spawn(_ arguments: [String]) throws(SupervisionError) -> ProcessIdentity {
+        state.withLock { $0.arguments = arguments }
         diary.write("start stub")
         let process = try StubProcess.spawn("/bin/sleep", ["600"], log: "/dev/null")
         let listener = listen()
@@ -141,7 +148,10 @@ final class FakeStubs: Sendable {
     }
 
     func send(_ event: StubEvent) {
-        if case .sessionReady = event { state.withLock { $0.ready = true } }
+        switch event {
+        case .sessionReady, .interfaceReady: state.withLock { $0.ready = true }
+        default: break
+        }
         if case .sessionLost = event { state.withLock { $0.ready = false } }
         for connection in state.withLock({ $0.connections }) { write(.event(event), connection) }
     }
@@ -189,7 +199,12 @@ final class FakeStubs: Sendable {
             diary.write("close")
         case .inject(let fault): diary.write("inject \(fault.rawValue)")
         case .fail: diary.write("fail")
-        case .interface: diary.write("interface")
+        case .interface(let request):
+            diary.write("interface")
+            switch request {
+            case .statistics: reply = .statistics([])
+            default: if let interface = state.withLock({ $0.interface }) { reply = .interface(interface) }
+            }
         case .shutdown:
             diary.write("shutdown")
             write(.reply(id: command.id, .done), connection)
@@ -237,7 +252,8 @@ final class FakeWorld: Sendable {
         logger.logLevel = .critical
         log = EventLog(path: run.events, logger: logger)
         place = Surroundings(
-            run: run, cacheDirectory: directory, spawnStub: { _, _ throws(SupervisionError) in try stubs.spawn() }, accelerator: .tcg,
+            run: run, cacheDirectory: directory, spawnStub: { arguments, _ throws(SupervisionError) in try stubs.spawn(arguments) },
+            accelerator: .tcg,
             machines: machines, devices: FakeDevices(), log: log, logLevel: "info")
     }
 

@@ -105,10 +105,33 @@ import Testing
             try tap.persist()
             var journal = InterfaceJournal()
             journal.bootID = "another"
-            journal.interface = InterfaceJournal.Made(name: "mine", index: tap.index)
+            journal.interface = InterfaceJournal.Made(name: "mine", index: tap.index, mark: "")
             try journal.save(place.journal)
             try HostInterface.remove(place.journal)
             #expect(try place.links() == ["mine"])
+        }
+    }
+
+    /// Numbers begin anew in a namespace that is made anew: another program's TAP device may have the one in the journal.
+    @Test func theInterfaceOfAnotherProgramIsLeftAloneWhateverItsNumber() throws {
+        try TestNamespaces.with { place throws in
+            let wanted = interface(place, namespace: place.other)
+            _ = try wanted.ensure()
+            let made = try #require(InterfaceJournal.load(place.journal).interface)
+            try place.makeOtherAnew()
+            try NetworkNamespace(path: "/run/netns/\(place.other)").perform { () throws(NetlinkError) in
+                do { try TapDevice(name: "foreign").persist() } catch { Issue.record("\(error)") }
+            }
+            let foreign = try place.link("foreign", inOther: true)
+            try #require(foreign.index == made.index)
+            #expect(throws: InterfaceError.refused(operation: "look at", name: "dr-x", reason: "No such device")) {
+                try HostInterface.update(made, mac: "52:54:00:12:34:56", mtu: 9000)
+            }
+            #expect(try place.link("foreign", inOther: true) == foreign)
+            #expect(try wanted.ensure() == .made)
+            #expect(try place.links(inOther: true) == ["dr-x", "foreign"])
+            try HostInterface.remove(place.journal)
+            #expect(try place.links(inOther: true) == ["foreign"])
         }
     }
 
@@ -118,9 +141,9 @@ import Testing
             var links = try LinkSocket()
             try links.createPair("left", "right")
             var journal = InterfaceJournal()
-            journal.interface = InterfaceJournal.Made(name: "dr-x", index: 4711)
+            journal.interface = InterfaceJournal.Made(name: "dr-x", index: 4711, mark: "drover x")
             // No TAP device: a number that was given to somebody else is not ours to remove.
-            journal.wire = InterfaceJournal.Made(name: "wire0", index: try place.link("left").index)
+            journal.wire = InterfaceJournal.Made(name: "wire0", index: try place.link("left").index, mark: "")
             try journal.save(place.journal)
             #expect(try interface(place, wire: "wire0").ensure() == .made)
             #expect(try place.links() == ["dr-x", "left", "right", "wire0"])

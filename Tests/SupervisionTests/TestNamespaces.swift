@@ -26,6 +26,12 @@ struct TestNamespaces {
         try result?.get()
     }
 
+    /// Another namespace of the same name, whose interfaces are counted from one again.
+    func makeOtherAnew() throws {
+        try Self.ip("netns", "del", other)
+        try Self.ip("netns", "add", other)
+    }
+
     /// The names of the interfaces in `home`, or in `other`, without the loopback.
     func links(inOther: Bool = false) throws -> [String] {
         var links = inOther ? try LinkSocket(namespace: "/run/netns/\(other)") : try LinkSocket()
@@ -37,7 +43,7 @@ struct TestNamespaces {
         return try links.link(named: name)
     }
 
-    private static func ip(_ words: String...) throws {
+    static func ip(_ words: String...) throws {
         let process = Process()
         process.executableURL = URL(filePath: "/usr/bin/env")
         process.arguments = ["ip"] + words

@@ -34,7 +34,9 @@ extension DDOSRunner {
         } catch {
             throw ControlError(.failed, "the change is in force, but will not outlive the client stub: \(error)")
         }
-        take(after)
+        if let sentence = take(after) {
+            throw ControlError(.failed, "\(name): the driver has made the change, but \(sentence)")
+        }
         return try await detail(connection)
     }
 

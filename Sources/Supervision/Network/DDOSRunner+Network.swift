@@ -19,16 +19,18 @@ extension DDOSRunner {
             journal: place.run.interfaceJournal(name))
     }
 
-    /// Before a stub is started, and before each life. A block DD/OS has none, and nothing happens.
+    /// Before a stub is started, and before each life. A block DD/OS has none; what it had as a network DD/OS goes.
     func ensureInterface() async throws {
-        guard let hostInterface else { return }
+        guard let hostInterface else { return removeInterface() }
+        guard try hostInterface.ensure() == .made else { return }
+        // It has an address of its own, and the usual MTU.
+        isInterfaceUnchecked = true
         // Somebody removed the interface: the stub has a dead one open.
-        if try hostInterface.ensure() == .made, stub != nil { await dropStub() }
+        if stub != nil { await dropStub() }
     }
 
-    /// With `drover down`.
+    /// With `drover down`. What the journal tells of, whatever class the DD/OS is of now.
     func removeInterface() {
-        guard configuration.network != nil else { return }
         do {
             try HostInterface.remove(place.run.interfaceJournal(name))
         } catch {
@@ -44,6 +46,9 @@ extension DDOSRunner {
             "--carrier", interface.carrier.rawValue, "--ping-timeout", "\(configuration.requests.pingTimeout.seconds)", "--log-level",
             place.logLevel,
         ]
+        // The kernel took it away with the last descriptor of the stub that died; one that was stopped gave it up.
+        let isRecovering = machine.record.down != nil && machine.phase != .quarantined
+        if isRecovering, self.interface?.hasCarrier == true { arguments.append("--carrier-was-on") }
         if let namespace = interface.namespace { arguments += ["--tap-namespace", HostInterface.path(ofNamespace: namespace)] }
         return arguments
     }
@@ -63,20 +68,25 @@ extension DDOSRunner {
     }
 
     /// What the NIC's driver says now. The host's interface follows it.
-    func take(_ now: StubInterface) {
+    /// - Returns: why it does not, as a sentence; nil: it does.
+    @discardableResult
+    func take(_ now: StubInterface) -> String? {
         let before = interface
         interface = now
         if let before, before.hasCarrier != now.hasCarrier {
             let speed = now.speed.map { ", \($0) Mbit/s" } ?? ""
             place.log.append(.linkChanged, now.hasCarrier ? "the wire is connected\(speed)" : "the wire is disconnected", ddos: name)
         }
-        guard before?.mac != now.mac || before?.mtu != now.mtu || isInterfaceUnchecked else { return }
-        guard let made = InterfaceJournal.load(place.run.interfaceJournal(name)).interface else { return }
-        isInterfaceUnchecked = false
+        if before?.mac != now.mac || before?.mtu != now.mtu { isInterfaceUnchecked = true }
+        guard isInterfaceUnchecked, let made = InterfaceJournal.load(place.run.interfaceJournal(name)).interface else { return nil }
         do {
             try HostInterface.update(made, mac: now.mac, mtu: now.mtu)
+            isInterfaceUnchecked = false
+            return nil
         } catch {
-            place.log.append(.warning, "the interface does not follow its NIC: \(error)", ddos: name)
+            let sentence = "the interface does not follow its NIC: \(error)"
+            place.log.append(.warning, sentence, ddos: name)
+            return sentence
         }
     }
 }

@@ -62,7 +62,9 @@ struct HostInterface {
                 throw .nameTaken(name: name, kind: kind, namespace: namespace)
             }
             if let master { try Self.join(device, master) }
-            next.interface = InterfaceJournal.Made(name: name, index: device.index, namespace: namespace, bridge: bridge)
+            let mark = try Self.mark(device)
+            next.interface = InterfaceJournal.Made(
+                name: name, index: device.index, mark: mark, namespace: namespace, bridge: bridge)
             try Self.save(next, journal, about: name)
             try device.persist()
         }
@@ -83,7 +85,7 @@ struct HostInterface {
             return false
         }
         let device = try TapDevice(name: tap)
-        record.wire = InterfaceJournal.Made(name: tap, index: device.index)
+        record.wire = InterfaceJournal.Made(name: tap, index: device.index, mark: try Self.mark(device))
         try Self.save(record, journal, about: tap)
         var change = LinkChange()
         change.isUp = true
@@ -106,6 +108,7 @@ struct HostInterface {
         let link: Link
         do throws(NetlinkError) {
             link = try links.link(made.index)
+            guard isOurs(link, made) else { throw NetlinkError(code: ENODEV, request: "look up link") }
         } catch {
             throw InterfaceError(error, "look at", made.name)
         }
@@ -130,11 +133,27 @@ struct HostInterface {
 
     // MARK: steps
 
+    /// Not by its name: an administrator may have given it another one.
+    private static func isOurs(_ link: Link, _ made: InterfaceJournal.Made) -> Bool { link.kind == "tun" && link.alias == made.mark }
+
+    /// Gives a device in the making an alias that no other has.
+    private static func mark(_ device: borrowing TapDevice) throws(InterfaceError) -> String {
+        var change = LinkChange()
+        let mark = "drover " + UUID().uuidString.lowercased()
+        change.alias = mark
+        do throws(NetlinkError) {
+            var links = try LinkSocket()
+            try links.change(device.index, change)
+        } catch {
+            throw InterfaceError(error, "mark", device.name)
+        }
+        return mark
+    }
+
     private static func exists(_ made: InterfaceJournal.Made) throws(InterfaceError) -> Bool {
         do {
             var links = try socket(made.namespace)
-            // By number and kind: an administrator may have given it another name.
-            return try links.link(made.index).kind == "tun"
+            return isOurs(try links.link(made.index), made)
         } catch let error as NetlinkError {
             if error.code == ENODEV { return false }
             throw InterfaceError(error, "look at", made.name)

@@ -13,10 +13,13 @@ struct InterfaceJournal: Codable, Equatable {
     /// Changed with `drover net NAME set`; they go before the configuration's.
     var settings: StubInterfaceSettings?
 
-    /// A TAP device that was made. The number names it for certain: the kernel gives none out twice.
+    /// A TAP device that was made. Number and mark name it for certain: the kernel gives no number out twice, but counts anew in a
+    /// namespace that is made anew under the same name.
     struct Made: Codable, Equatable {
         var name: String
         var index: Int32
+        /// The alias that it was given (`ip -d link`); one with another is somebody else's.
+        var mark: String
         /// `lab`; nil: the supervisor's own.
         var namespace: String?
         var bridge: String?

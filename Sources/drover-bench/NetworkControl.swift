@@ -5,9 +5,9 @@ import StubControl
 struct NetworkControl: Encodable {
     struct Operation: Encodable {
         let name: String
-        /// The operation alone…
+        /// By a program that is started for it, without its start: the operation alone…
         let nativeMicroseconds: Double
-        /// …and all that the request makes the server stub do: a change ends with a description.
+        /// …and with the description that a change ends with in a DD/OS.
         let nativeWithDescriptionMicroseconds: Double
         let droverMicroseconds: Double
         /// To all that the request does.

@@ -20,6 +20,8 @@ struct NetworkFigures: Encodable {
         let machines: [String: Figures]
         let rateOverQEMU: RoundRatio?
         let rateOverNative: RoundRatio?
+        /// All CPU: of the VMM, the stub and the endpoint.
+        let cpuOverQEMU: RoundRatio?
         let cpuOverNative: RoundRatio?
     }
 
@@ -102,6 +104,7 @@ struct NetworkFigures: Encodable {
                 name: load.name, mtu: load.mtu, isDatagrams: load.isDatagrams, machines: machines,
                 rateOverQEMU: RoundRatio(rates(.drover), over: rates(.qemu)),
                 rateOverNative: RoundRatio(rates(.drover), over: rates(.native)),
+                cpuOverQEMU: RoundRatio(whole(.drover), over: whole(.qemu)),
                 cpuOverNative: RoundRatio(whole(.drover), over: whole(.native))))
     }
 }

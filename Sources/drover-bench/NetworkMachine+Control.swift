@@ -12,7 +12,17 @@ extension NetworkMachine {
 
     /// Asks the client stub on its control socket; seconds until the answer was there.
     @discardableResult
-    func ask(_ action: StubCommand.Action) throws -> Double {
+    func ask(_ action: StubCommand.Action) throws -> Double { try exchange(action).seconds }
+
+    /// What the client stub has moved so far.
+    func packets() throws -> StubInterfaceCounters {
+        guard case .status(let status) = try exchange(.status).reply, let packets = status.packets else {
+            throw BenchFailure(text: "the client stub does not count packets")
+        }
+        return packets
+    }
+
+    private func exchange(_ action: StubCommand.Action) throws -> (reply: StubReply, seconds: Double) {
         guard let control else { throw BenchFailure(text: "there is no connection to the client stub") }
         requests += 1
         let line = try Self.line(StubCommand(id: requests, action: action))
@@ -27,7 +37,7 @@ extension NetworkMachine {
             // News come in between.
             guard case .reply(requests, let reply) = message else { continue }
             if case .refused(let reason) = reply { throw BenchFailure(text: "the client stub refused: \(reason)") }
-            return Double(taken) / 1e9
+            return (reply, Double(taken) / 1e9)
         }
     }
 

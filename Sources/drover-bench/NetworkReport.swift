@@ -55,14 +55,14 @@ struct NetworkReport: Encodable {
     // MARK: tables
 
     private static func lines(_ traffic: NetworkFigures) -> [String] {
-        let widths = [20, 6, 10, 9, 11, 8, 8, 12, 8, 20, 20, 20]
+        let widths = [20, 6, 10, 9, 11, 8, 8, 12, 8, 20, 20, 20, 20]
         var lines = [
             "drover: through the client stub; qemu-tap: the same guest, behind QEMU's own back end; native: a guest that is the endpoint itself.",
             "CPU is for 10⁹ bytes; the endpoint's is iperf3's on the host, in a native guest it is part of the VMM's.",
             "Under TCG a native guest's TCP and iperf3 are translated code, and the host's are not: that flatters the DD/OS.", "",
             row(
                 widths, "", "MTU", "machine", "Mbit/s", "packets/s", "VMM s", "stub s", "endpoint s", "all s", "rate / qemu-tap",
-                "rate / native", "CPU / native"),
+                "rate / native", "CPU / qemu-tap", "CPU / native"),
         ]
         for load in traffic.loads {
             for (index, backEnd) in NetworkBackEnd.compared.enumerated() {
@@ -75,6 +75,7 @@ struct NetworkReport: Encodable {
                         load.isDatagrams ? String(format: "%.0f", figures.packetsPerSecond) : "", cpu(figures.vmmSeconds),
                         cpu(figures.stubSeconds), cpu(figures.endpointSeconds), cpu(figures.wholeSeconds),
                         index == 0 ? words(load.rateOverQEMU) : "", index == 0 ? words(load.rateOverNative) : "",
+                        index == 0 && !load.isDatagrams ? words(load.cpuOverQEMU) : "",
                         index == 0 && !load.isDatagrams ? words(load.cpuOverNative) : ""))
             }
         }
@@ -88,7 +89,8 @@ struct NetworkReport: Encodable {
     private static func lines(_ control: NetworkControl) -> [String] {
         let widths = [16, 0, 12, 18, 10, 22, 22]
         var lines = [
-            "Control operations, microseconds. Native: the same calls by a program in a plain guest, alone and with the description that a change ends with;",
+            "Control operations, microseconds. Native: a program in a plain guest that opens its sockets and asks for all it has to know",
+            "each time, as ip and ethtool do, without being started and printing: the change alone, and with the description after it.",
             "Drover: the whole request at the client stub's socket. The aim is a ratio below \(Int(NetworkControl.aim)).", "",
             row(widths, "", "", "native", "with description", "Drover", "ratio", "to the change alone"),
         ]
@@ -107,17 +109,24 @@ struct NetworkReport: Encodable {
     private static func lines(_ polling: NetworkPolling) -> [String] {
         let widths = [16, 0, 12, 14, 24]
         var lines = [
-            "TCP while the driver's statistics are asked for \(Int(1 / NetworkPolling.interval)) times a second, Mbit/s (MTU 1500, 1 stream):",
-            "",
+            "TCP while the driver's statistics are asked for \(Int(1 / NetworkPolling.pollInterval)) times a second and while they are "
+                + "not, in turns of \(NetworkPolling.interval) s of one stream, Mbit/s (MTU 1500).",
+            "Ratio: the median of neighbours, and where it lies with 95 % confidence.", "",
             row(widths, "", "", "without", "with", "ratio"),
         ]
         for direction in polling.directions {
+            let ratio = direction.ratio.map { String(format: "%.3f (%.3f–%.3f)", $0.median, $0.low, $0.high) } ?? ""
             lines.append(
                 row(
                     widths, direction.name, "", String(format: "%.0f", direction.megabitsPerSecond),
-                    String(format: "%.0f", direction.polledMegabitsPerSecond), words(direction.ratio))
-                    + String(format: "   %.1f answers a second", direction.answersPerSecond))
+                    String(format: "%.0f", direction.polledMegabitsPerSecond), ratio)
+                    + "   \(direction.ratio?.pairs ?? 0) pairs" + String(format: ", %.1f answers a second", direction.answersPerSecond))
         }
+        let cost = polling.cost
+        lines.append(
+            String(
+                format: "CPU of an answer, without traffic: %.0f µs of the VMM's and %.0f µs of the client stub's.", cost.vmmMicroseconds,
+                cost.stubMicroseconds))
         return lines
     }
 

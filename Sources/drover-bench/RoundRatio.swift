@@ -14,6 +14,27 @@ struct RoundRatio: Encodable {
     }
 }
 
+/// The median of many ratios of neighbours in time, and the range in which it would lie in 95 of 100 repetitions: between two of the ratios
+/// themselves, by their ranks, whatever their distribution is.
+struct PairedRatio: Encodable {
+    let pairs: Int
+    let low: Double
+    let median: Double
+    let high: Double
+
+    /// Nil: too few pairs for any range.
+    init?(_ own: [Double], over others: [Double]) {
+        let ratios = zip(own, others).compactMap { $1 > 0 ? $0 / $1 : nil }.sorted()
+        guard ratios.count >= 10 else { return nil }
+        // Of ranks that count from 1: n/2 ∓ 1.96 √n / 2 (and 1 more above), outwards.
+        let (half, spread) = (Double(ratios.count) / 2, 0.98 * Double(ratios.count).squareRoot())
+        pairs = ratios.count
+        low = ratios[max(0, Int((half - spread).rounded(.down)) - 1)]
+        high = ratios[min(ratios.count - 1, Int((half + spread).rounded(.up)))]
+        median = ratios.median
+    }
+}
+
 extension [Double] {
     /// 0 of nothing.
     var median: Double {

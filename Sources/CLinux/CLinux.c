@@ -65,6 +65,7 @@ static void fill(struct clinux_stat *result, const struct stat *found) {
     result->inode = (uint64_t)found->st_ino;
     result->mode = (uint32_t)found->st_mode;
     result->_reserved = 0;
+    result->file_system = (uint64_t)found->st_dev;
 }
 
 int clinux_fstat(int fd, struct clinux_stat *result) {
@@ -77,6 +78,13 @@ int clinux_fstat(int fd, struct clinux_stat *result) {
 int clinux_stat_path(const char *path, struct clinux_stat *result) {
     struct stat found;
     if (stat(path, &found) != 0) return -1;
+    fill(result, &found);
+    return 0;
+}
+
+int clinux_lstat_path(const char *path, struct clinux_stat *result) {
+    struct stat found;
+    if (lstat(path, &found) != 0) return -1;
     fill(result, &found);
     return 0;
 }

@@ -92,6 +92,8 @@ public struct FileStatus: Equatable, Sendable {
     public var device: UInt64
     /// The file's number in its file system.
     public var inode: UInt64
+    /// The number of the file system that it is in: together with ``inode`` it names one file.
+    public var fileSystem: UInt64
 
     private var kind: Int32 { Int32(truncatingIfNeeded: mode) & S_IFMT }
     public var isRegularFile: Bool { kind == S_IFREG }
@@ -104,6 +106,7 @@ public struct FileStatus: Equatable, Sendable {
         mode = found.mode
         device = found.device
         inode = found.inode
+        fileSystem = found.file_system
     }
 
     /// `stat(2)`, following links.
@@ -113,6 +116,17 @@ public struct FileStatus: Equatable, Sendable {
         try retrying("stat") { unsafe path.withCString { unsafe clinux_stat_path($0, &found) } }
         self.init(found)
     }
+
+    /// `lstat(2)`: of a link itself.
+    public init(withoutFollowing path: String) throws(SystemError) {
+        var found = clinux_stat()
+        // SAFETY: both pointers live as long as the call.
+        try retrying("lstat") { unsafe path.withCString { unsafe clinux_lstat_path($0, &found) } }
+        self.init(found)
+    }
+
+    /// Whether both are of one file, under whichever names.
+    public func isSameFile(as other: FileStatus) -> Bool { inode == other.inode && fileSystem == other.fileSystem }
 }
 
 extension OwnedDescriptor {

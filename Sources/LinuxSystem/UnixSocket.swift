@@ -5,12 +5,13 @@ public enum UnixSocket {
     /// The longest path that fits in a socket address, in bytes.
     public static let longestPath = 107
 
-    /// Creates a socket file and listens. A file left behind by a dead process is replaced; whoever may run twice takes
-    /// a lock of its own first. Mode 0600. `ENAMETOOLONG` past `longestPath` bytes.
+    /// Creates a socket file and listens. A socket left behind by a dead process is replaced; whoever may run twice takes
+    /// a lock of its own first. Mode 0600. `ENAMETOOLONG` past `longestPath` bytes, `EADDRINUSE` where something else than a socket
+    /// is, which stays as it is.
     public static func listen(path: String, backlog: Int32 = 64) throws(SystemError) -> OwnedDescriptor {
         let socket = OwnedDescriptor(adopting: try retrying("socket") { clinux_socket_unix_stream() })
         guard path.utf8.count <= longestPath else { throw SystemError(code: ENAMETOOLONG, call: "bind") }
-        try Directory.removeFile(path)
+        try removeSocket(path)
         let descriptor = socket.rawValue
         // Permissions come from the socket's own mode, which bind copies: no moment in which others could connect.
         try retrying("fchmod") { fchmod(descriptor, 0o600) }
@@ -18,6 +19,25 @@ public enum UnixSocket {
         try retrying("bind") { unsafe path.withCString { unsafe clinux_bind_unix(descriptor, $0) } }
         try retrying("listen") { CLinux.listen(descriptor, backlog) }
         return socket
+    }
+
+    /// Makes way for a new socket. A path is written by people: what is there may be a disk's only copy.
+    private static func removeSocket(_ path: String) throws(SystemError) {
+        let found: FileStatus
+        do throws(SystemError) {
+            found = try FileStatus(withoutFollowing: path)
+        } catch {
+            if error.code == ENOENT { return }
+            throw error
+        }
+        guard found.isSocket else { throw SystemError(code: EADDRINUSE, call: "bind") }
+        try Directory.removeFile(path)
+    }
+
+    /// Removes the socket file that ``listen(path:backlog:)`` has made, unless something else is there by now.
+    public static func remove(_ path: String, made: FileStatus) {
+        guard let found = try? FileStatus(withoutFollowing: path), found.isSocket, found.isSameFile(as: made) else { return }
+        try? Directory.removeFile(path)
     }
 
     /// Connects. `ENOENT` and `ECONNREFUSED` say that nobody listens.

@@ -119,6 +119,36 @@ import Testing
         #expect(came == 0)
     }
 
+    @Test(arguments: ["file", "link", "directory"]) func listenerLeavesWhatIsNoSocketAlone(kind: String) throws {
+        let scratch = try ScratchDirectory()
+        let path = scratch.file("s")
+        let target = scratch.file("target")
+        close(creat(target, 0o600))
+        switch kind {
+        case "file": #expect(rename(target, path) == 0)
+        case "link": #expect(symlink(target, path) == 0)
+        default: #expect(mkdir(path, 0o700) == 0)
+        }
+        let before = try FileStatus(withoutFollowing: path)
+        #expect(throws: SystemError(code: EADDRINUSE, call: "bind")) { _ = try UnixSocket.listen(path: path) }
+        #expect(try FileStatus(withoutFollowing: path) == before)
+    }
+
+    @Test func onlyTheOwnSocketIsRemoved() throws {
+        let scratch = try ScratchDirectory()
+        let path = scratch.file("s")
+        let first = try UnixSocket.listen(path: path)
+        let made = try FileStatus(withoutFollowing: path)
+        // The old one's file is kept under another name, or its number might be given to the new one.
+        #expect(rename(path, scratch.file("old")) == 0)
+        let second = try UnixSocket.listen(path: path)
+        UnixSocket.remove(path, made: made)
+        let client = try UnixSocket.connect(path: path)
+        UnixSocket.remove(path, made: try FileStatus(withoutFollowing: path))
+        #expect(throws: SystemError(code: ENOENT, call: "connect")) { _ = try UnixSocket.connect(path: path) }
+        #expect(first.rawValue >= 0 && second.rawValue >= 0 && client.rawValue >= 0)
+    }
+
     @Test func socketPathThatDoesNotFitIsRefused() {
         let path = "/tmp/" + String(repeating: "x", count: 103)
         #expect(throws: SystemError(code: ENAMETOOLONG, call: "bind")) { _ = try UnixSocket.listen(path: path) }

@@ -39,16 +39,19 @@ int clinux_waitid_pidfd(int pidfd, int options, int *code, int *status);
 /// waitid(2) on a pid or (pid 0) on any child: returns the pid that was reaped, 0 when none, -1 and errno otherwise.
 int clinux_waitid_pid(int pid, int options, int *code, int *status);
 
-/// sizeof and flags of struct stat differ between machines; Drover wants these four.
+/// sizeof and flags of struct stat differ between machines; Drover wants these five.
 struct clinux_stat {
     uint64_t size;
     uint64_t device;        // st_rdev
     uint64_t inode;
     uint32_t mode;
     uint32_t _reserved;
+    uint64_t file_system;   // st_dev
 };
 int clinux_fstat(int fd, struct clinux_stat *result);
 int clinux_stat_path(const char *path, struct clinux_stat *result);
+/// Of a symbolic link itself.
+int clinux_lstat_path(const char *path, struct clinux_stat *result);
 
 /// SIG_IGN and SIG_DFL are cast macros.
 int clinux_ignore_signal(int signal);

@@ -82,8 +82,7 @@ extension BlockEngine {
             }
             var raw: [UInt8] = []
             for index in data.offset..<(data.offset + data.count) { raw.append(bytes[index]) }
-            let (export, disk) = try identify(raw, hand)
-            handshake?.export = export
+            let disk = try describe(raw, hand)
             handshake?.disk = disk
             try ask(.queue, &outbox) { outbox throws(MessageError) in try outbox.getVirtqueue(device: device, index: 0) }
 
@@ -136,8 +135,8 @@ extension BlockEngine {
         return text
     }
 
-    /// Which export the disk under way is. In the first session a new one; later the one with its name, which it has to be like.
-    private func identify(_ raw: [UInt8], _ hand: Handshake) throws(SessionEnd) -> (Int, BlockExport) {
+    /// The disk under way, as its configuration says.
+    private func describe(_ raw: [UInt8], _ hand: Handshake) throws(SessionEnd) -> BlockExport {
         let device = hand.devices.first ?? 0
         let disk: VirtioBlockDisk
         do {
@@ -146,25 +145,37 @@ extension BlockEngine {
         } catch { throw .violation("disk \(device): \(error.description)") }
         let given = hand.names[device] ?? ""
         let name = given.isEmpty ? "disk\(device)" : given
-        let new = export(of: disk, name: name, pool: hand.poolBytes)
+        // In a later life what the disk itself takes: the pool is another matter, see `finishHandshake`.
+        let new = export(of: disk, name: name, pool: exportsKnown ? .max : hand.poolBytes)
         if !exportsKnown {
             guard !hand.found.contains(where: { $0.name == name }) else { throw .violation("two disks are called \(name)") }
             guard new.blockSize <= 4096 else { throw .violation("\(name) has blocks of \(new.blockSize) bytes") }
-            return (hand.found.count, new)
         }
-        guard let index = exports.firstIndex(where: { $0.name == name }) else {
-            throw .violation("the new life offers \(name), which the first did not")
-        }
-        let old = exports[index]
-        guard new.size == old.size else { throw .violation("\(name) has \(new.size) bytes now, and had \(old.size)") }
+        return new
+    }
+
+    /// Which export a disk is. In the first session a new one. Later the one with its serial number: the kernel numbers the disks of one
+    /// controller as it finds them. Where that does not tell, the one with its name. It has to be as it was.
+    private func identify(_ new: BlockExport, serial: String, _ hand: Handshake) throws(SessionEnd) -> Int {
+        guard exportsKnown else { return hand.found.count }
+        let named = exports.firstIndex { $0.name == new.name }
+        let alike = serial.isEmpty ? [] : serials.indices.filter { serials[$0] == serial }
+        let place = alike.count == 1 ? alike.first : named
+        guard let place else { throw .violation("the new life offers \(new.name), which the first did not") }
+        let old = exports[place]
+        guard new.size == old.size else { throw .violation("\(old.name) has \(new.size) bytes now, and had \(old.size)") }
         guard new.blockSize == old.blockSize, new.readOnly == old.readOnly else {
-            throw .violation("\(name) has another block size or is read-only now")
+            throw .violation("\(old.name) has another block size or is read-only now")
         }
         // What clients were promised has to be kept: no smaller requests, no fewer operations.
         guard new.maxRequestBytes >= old.maxRequestBytes, new.maxDiscardBytes >= old.maxDiscardBytes,
             new.maxWriteZeroesBytes >= old.maxWriteZeroesBytes, new.canFlush || !old.canFlush
-        else { throw .violation("\(name) can do less than it could in its first life") }
-        return (index, old)
+        else { throw .violation("\(old.name) can do less than it could in its first life") }
+        guard serial == serials[place] else {
+            func words(_ serial: String) -> String { serial.isEmpty ? "no serial number" : "the serial number '\(serial)'" }
+            throw .violation("\(old.name) is another disk: it has \(words(serial)), and had \(words(serials[place]))")
+        }
+        return place
     }
 
     private func export(of disk: VirtioBlockDisk, name: String, pool: UInt64) -> BlockExport {
@@ -197,11 +208,7 @@ extension BlockEngine {
             device: device, size: size, at: start, in: memory, features: VirtqueueFeatures(rawValue: hand.features))
         let layout = new.layout
         queues.append(new)
-        while queueOfExport.count <= hand.export { queueOfExport.append(-1) }
-        guard queueOfExport[hand.export] < 0 else { throw .violation("two disks are the same") }
-        queueOfExport[hand.export] = queues.count - 1
         handshake?.nextByte = end
-        if let disk = hand.disk, !exportsKnown { handshake?.found.append(disk) }
         let configured = QueueConfiguration(
             index: 0, size: UInt32(size), descriptors: layout.descriptors, driver: layout.driver, device: layout.device)
         try ask(.setQueue, &outbox) { outbox throws(MessageError) in try outbox.setVirtqueue(device: device, configured) }
@@ -222,7 +229,7 @@ extension BlockEngine {
 
     /// A doorbell while a disk's serial number is awaited.
     mutating func identified(_ device: UInt16, _ queue: UInt32, _ outbox: inout MessageOutbox) throws(SessionEnd) {
-        guard let hand = handshake else { return }
+        guard let hand = handshake, let disk = hand.disk else { return }
         let place = queues.count - 1
         guard queue == 0, (0...place).contains(where: { queues[$0].device == device }) else {
             throw .violation("a doorbell for a queue that does not exist")
@@ -230,13 +237,12 @@ extension BlockEngine {
         // A doorbell too many, or of another disk.
         guard let used = try queues[place].popUsed() else { return }
         let serial = try queues[place].takeSerial(control: hand.control, written: used.length)
-        if exportsKnown {
-            let known = serials[hand.export]
-            guard serial == known else {
-                func words(_ serial: String) -> String { serial.isEmpty ? "no serial number" : "the serial number '\(serial)'" }
-                throw .violation("\(exports[hand.export].name) is another disk: it has \(words(serial)), and had \(words(known))")
-            }
-        } else {
+        let export = try identify(disk, serial: serial, hand)
+        while queueOfExport.count <= export { queueOfExport.append(-1) }
+        guard queueOfExport[export] < 0 else { throw .violation("two disks are the same") }
+        queueOfExport[export] = place
+        if !exportsKnown {
+            handshake?.found.append(disk)
             handshake?.serials.append(serial)
         }
         handshake?.devices.removeFirst()
@@ -248,6 +254,12 @@ extension BlockEngine {
         if exportsKnown {
             guard queueOfExport.count == exports.count, !queueOfExport.contains(-1) else {
                 throw .violation("the new life offers \(queues.count) of \(exports.count) disks")
+            }
+            // The pool may be smaller than that of the first life, as long as any request that is held fits.
+            let longest = exports.reduce(0) { max($0, UInt64($1.maxRequestBytes)) } + UInt64(PageAllocator.pageSize)
+            guard hand.nextByte + longest <= region.memory.count else {
+                throw .violation(
+                    "a pool of \(region.memory.count) bytes is too small for requests of \(longest) bytes, which its first life took")
             }
         } else {
             exports = hand.found

@@ -18,9 +18,9 @@ public struct EngineConfiguration: Sendable {
     public var handshakeTimeout: UInt64 = 15_000_000_000
     /// Requests in flight per disk; a power of two. The DD/OS may take fewer.
     public var queueSize: UInt16 = 256
-    /// The largest read or write that front ends may submit, in bytes; a small pool allows less. Clients that ask for no limits
-    /// (the kernel's nbd among them) send up to 1280 KiB.
-    public var maximumRequestBytes: UInt32 = 2 << 20
+    /// The largest read or write that front ends may submit, in bytes: what the smallest pool of Drover's images (8 MiB) is good for. A
+    /// smaller pool allows less. Front ends take longer requests from their clients, and split them.
+    public var maximumRequestBytes: UInt32 = 1 << 20
     /// How much write data can wait for a session, in bytes.
     public var holdingBytes = 8 << 20
 
@@ -89,6 +89,7 @@ public struct BlockEngine: ~Copyable, BlockService, LinkedSession {
     /// The pool of the session that the handshake leads to.
     var pendingRegion: PoolRegion?
     var liveness = Liveness()
+    var logLimit = GuestLogLimit()
     var isShuttingDown = false
     /// A queue refused what the stub itself put on it.
     var brokenQueue: SessionEnd?
@@ -122,6 +123,8 @@ public struct BlockEngine: ~Copyable, BlockService, LinkedSession {
     // MARK: BlockService
 
     public var bufferLimit: Int { Int(configuration.maximumRequestBytes) }
+
+    public var handshakePatience: UInt64 { state == .failing ? 0 : configuration.holdLimit }
 
     public mutating func allocate(bytes: Int) -> BufferHandle? {
         if state == .ready, requests.heldCount > 0, buffers.hasStrays {

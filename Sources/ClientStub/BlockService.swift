@@ -112,6 +112,10 @@ public protocol BlockService: ~Copyable {
     /// Whether a first session was up. Before that a front end lets its clients wait, with a deadline.
     var exportsKnown: Bool { get }
 
+    /// How long a client may wait until ``exportsKnown``, in nanoseconds from its connection on: as long as a request of its would be held.
+    /// 0 where requests fail at once, `.max` for no limit but the front end's own.
+    var handshakePatience: UInt64 { get }
+
     /// A contiguous buffer of at least `bytes` bytes (1…`maxRequestBytes`, at most ``bufferLimit``), or `nil`
     /// when none is free now.
     mutating func allocate(bytes: Int) -> BufferHandle?

@@ -38,7 +38,6 @@ struct Handshake {
     /// Of the device under way.
     var features: UInt64 = 0
     var configurationSize: UInt32 = 0
-    var export = 0
     var disk: BlockExport?
     /// Of the pool.
     var poolBytes: UInt64 = 0

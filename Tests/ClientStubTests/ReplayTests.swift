@@ -89,8 +89,56 @@ struct ReplayTests {
         }
         #expect(size == SessionEnd(.protocolViolation, "vda has 1048064 bytes now, and had 1048576"))
         fixture.engine.endSession(try #require(size), now: fixture.now)
-        let name = #expect(throws: SessionEnd.self) { try fixture.connect(generation: 3) { $0.name = "vdb" } }
+        let name = #expect(throws: SessionEnd.self) {
+            try fixture.connect(generation: 3) {
+                $0.name = "vdb"
+                $0.serial = "SERIAL-2"
+            }
+        }
         #expect(name?.reason == "the new life offers vdb, which the first did not")
+    }
+
+    @Test func aDiskThatTheKernelCallsOtherwiseNowIsKnownByItsSerialNumber() throws {
+        let fixture = try EngineFixture()
+        try fixture.connect { $0.patience = 0 }
+        _ = fixture.write(1, 7, at: 4096)
+        try fixture.turn()
+        fixture.engine.endSession(SessionEnd(.hangUp, "killed"), now: fixture.now)
+        try fixture.connect(generation: 2) { $0.name = "vdb" }
+        try fixture.turn()
+        #expect(fixture.completions() == [1: .ok])
+        #expect(fixture.server.disk[4096] == 7)
+        #expect(fixture.engine.exports.map(\.name) == ["vda"], "clients know it by its first name")
+    }
+
+    @Test(arguments: [8 << 20, 2 << 20]) func aSmallerPoolIsNoReasonToRefuseALife(poolBytes: Int) throws {
+        let fixture = try EngineFixture(EngineConfiguration(), diskBytes: 8 << 20)
+        try fixture.connect(poolBytes: 16 << 20) { $0.patience = 0 }
+        let longest = Int(fixture.engine.exports[0].maxRequestBytes)
+        for tag in 0..<4 { _ = fixture.write(UInt64(tag), UInt8(tag + 1), at: UInt64(tag * longest), bytes: longest) }
+        try fixture.turn()
+        fixture.engine.endSession(SessionEnd(.hangUp, "another image"), now: fixture.now)
+        try fixture.connect(generation: 2, poolBytes: poolBytes)
+        #expect(fixture.engine.state == .ready)
+        var done: [UInt64: BlockStatus] = [:]
+        for _ in 0..<8 where done.count < 4 {
+            try fixture.turn()
+            for (tag, status) in fixture.completions() {
+                done[tag] = status
+                fixture.engine.release(BufferHandle(index: UInt32(tag)))
+            }
+            try fixture.exchange()
+        }
+        #expect(done == [0: .ok, 1: .ok, 2: .ok, 3: .ok])
+        for tag in 0..<4 { #expect(fixture.server.disk[tag * longest + longest - 1] == UInt8(tag + 1)) }
+    }
+
+    @Test func aPoolThatCannotHoldWhatIsHeldIsRefused() throws {
+        let fixture = try EngineFixture(EngineConfiguration(), diskBytes: 8 << 20)
+        try fixture.connect(poolBytes: 16 << 20)
+        fixture.engine.endSession(SessionEnd(.hangUp, "another image"), now: fixture.now)
+        let end = #expect(throws: SessionEnd.self) { try fixture.connect(generation: 2, poolBytes: 1 << 20) }
+        #expect(end?.reason.hasPrefix("a pool of 1048576 bytes is too small") == true)
     }
 
     @Test func anotherDiskOfTheSameSizeIsRefusedAndNothingIsReplayedOntoIt() throws {

@@ -66,6 +66,7 @@ extension BlockEngine {
     public var isConnected: Bool { state == .ready || handshake != nil }
 
     private mutating func dropSession() {
+        noteOmission()
         handshake = nil
         brokenQueue = nil
         queues.removeAll()
@@ -116,7 +117,9 @@ extension BlockEngine {
                 throw .violation("an answer to a PING that nobody sent")
             }
         case .log(let text):
-            if events.count < Self.mostEvents { events.append(.guestLog(GuestText.printable(bytes, text))) }
+            guard logLimit.admits(at: now) else { break }
+            noteOmission()
+            events.append(.guestLog(GuestText.printable(bytes, text)))
         case .eventUsed(let queue):
             if handshake?.step == .identity { return try identified(header.device, queue, &outbox) }
             guard state == .ready else { throw .violation("a doorbell before the session is ready") }
@@ -137,5 +140,7 @@ extension BlockEngine {
         }
     }
 
-    static var mostEvents: Int { 256 }
+    private mutating func noteOmission() {
+        if let omission = logLimit.omission() { events.append(.guestLog(omission)) }
+    }
 }

@@ -85,7 +85,9 @@ extension NetworkSession {
                 throw .violation("an answer to a PING that nobody sent")
             }
         case .log(let text):
-            if events.count < Self.mostEvents { events.append(.guestLog(GuestText.printable(bytes, text))) }
+            guard logLimit.admits(at: now) else { break }
+            if let omission = logLimit.omission() { events.append(.guestLog(omission)) }
+            events.append(.guestLog(GuestText.printable(bytes, text)))
         case .eventUsed: throw .violation("a doorbell of a device that has no queues here")
         case .eventConfig(_, _, let offset, let data):
             guard header.device == device, offset == 0 else { throw .violation("news of a configuration that does not exist") }

@@ -57,6 +57,7 @@ public struct NetworkSession: ~Copyable, LinkedSession {
     /// Described, and set as remembered: ready when the queues run.
     var isSettled = false
     var events: [StubEvent] = []
+    var logLimit = GuestLogLimit()
     var answers: [(ticket: UInt64, reply: StubReply)] = []
     /// The interface changed, and nobody was told.
     var changeIsNews = false

@@ -132,20 +132,34 @@ struct ClientStubProgram: ParsableCommand {
         if deviceClass == .network { return try serveNetwork() }
         let source: ServerSource =
             nativeSocket.map { .native(socket: $0) } ?? .virtualMachine(socket: virtualMachineSocket, cid: cid ?? 3)
-        let port = try ControlServer(path: control)
         if let nbd {
-            let server = try NBDServer<BlockEngine>(path: nbd)
+            // Before the control socket: a supervisor that has connected takes the stub for one that works.
+            let server = try nbdServer(nbd)
+            let port = try ControlServer(path: control)
             var driver = try StubDriver(
                 configuration: engine, source: source, pollLimit: pollLimit * 1000, frontEnd: server, port: port)
             StubLog.write("\(name): waiting for the DD/OS")
             try driver.run()
         } else {
+            let port = try ControlServer(path: control)
             var driver = try StubDriver(
                 configuration: engine, source: source, pollLimit: pollLimit * 1000, frontEnd: NoFrontEnd<BlockEngine>(), port: port)
             StubLog.write("\(name): waiting for the DD/OS, without a front end")
             try driver.run()
         }
         StubLog.write("\(name): stopped")
+    }
+
+    private func nbdServer(_ path: String) throws(SystemError) -> NBDServer<BlockEngine> {
+        do throws(SystemError) {
+            return try NBDServer<BlockEngine>(path: path, log: { StubLog.write($0, .warning) })
+        } catch {
+            let reason =
+                error.code == EADDRINUSE
+                ? "something that is no socket is there; move it away, or name another socket in 'frontends'" : error.description
+            StubLog.write("drover-client-stub \(name): NBD cannot be offered at \(path): \(reason)", .error)
+            CLinux.exit(1)
+        }
     }
 
     private func serveNetwork() throws(SystemError) {

@@ -8,12 +8,14 @@ final class ServiceState: Sendable {
     /// The next requests fail.
     let fails = Atomic<Bool>(false)
     let exportsKnown = Atomic<Bool>(true)
+    let handshakePatience = Atomic<UInt64>(.max)
     let bytesInUse = Atomic<Int>(0)
     let mostBytesInUse = Atomic<Int>(0)
     let requests = Atomic<Int>(0)
     let flushes = Atomic<Int>(0)
     let largestRequest = Atomic<Int>(0)
     let clients = Atomic<Int>(0)
+    let log = Mutex<[String]>([])
 }
 
 /// Disks in memory behind a pool of bounded size: what a stub offers to its front end, without a DD/OS.
@@ -46,6 +48,8 @@ struct MemoryService: BlockService, ~Copyable {
         for disk in disks { disk.deallocate() }
         for buffer in buffers { buffer.deallocate() }
     }
+
+    var handshakePatience: UInt64 { state.handshakePatience.load(ordering: .relaxed) }
 
     var exportsKnown: Bool { state.exportsKnown.load(ordering: .relaxed) }
 

@@ -56,9 +56,9 @@ import Testing
             (RawClient.request(0, offset: 1, length: 512), 22),
             (RawClient.request(0, length: 0), 22),
             (RawClient.request(0, length: 512, flags: 0x8000), 22),
-            (RawClient.request(0, length: 2 << 20), 75),
+            (RawClient.request(0, length: 33 << 20), 75),
             (RawClient.request(1, offset: ServerFixture.diskSize, length: 512) + Array(repeating: 1, count: 512), 28),
-            (RawClient.request(1, length: 2 << 20) + Array(repeating: 2, count: 2 << 20), 75),
+            (RawClient.request(1, length: 33 << 20) + Array(repeating: 2, count: 33 << 20), 75),
             (RawClient.request(6, length: 512, flags: 16), 22),
         ]
         for (number, item) in cases.enumerated() {
@@ -214,6 +214,69 @@ import Testing
         defer { server.stop() }
         let client = try RawClient(path: server.path)
         try client.send([0, 0, 0])
+        #expect(client.isClosed())
+    }
+
+    @Test func aHandshakeThatDripsIsCutOffAllTheSame() throws {
+        var limits = NBDLimits()
+        limits.handshake = 1_200_000_000
+        let server = try ServerFixture(limits: limits)
+        defer { server.stop() }
+        let client = try RawClient(path: server.path)
+        _ = try client.receive(18)
+        // An option of 100 bytes, one at a time: never silent for long.
+        var bytes = HandshakeClient.flags(3) + HandshakeClient.option(3, Array(repeating: 0, count: 100))
+        let start = Clock.monotonic()
+        while !bytes.isEmpty, Clock.monotonic() - start < 10_000_000_000, (try? client.send([bytes.removeFirst()])) != nil {
+            usleep(100_000)
+        }
+        #expect(!bytes.isEmpty, "the server has closed before the option was whole")
+    }
+
+    @Test func aCrowdIsToldOfOnce() throws {
+        var limits = NBDLimits()
+        limits.clients = 1
+        let server = try ServerFixture(limits: limits)
+        defer { server.stop() }
+        let first = try RawClient(path: server.path, export: "")
+        for _ in 0..<3 { #expect(try RawClient(path: server.path).isClosed()) }
+        #expect(
+            server.state.log.withLock { $0 } == [
+                "1 NBD clients are connected to \(server.path): further ones are turned away until one of them goes"
+            ])
+        withExtendedLifetime(first) {}
+    }
+
+    @Test(arguments: [1, 3, 6, 7] as [UInt32]) func whereRequestsWouldFailClientsAreToldSoBeforeTheFirstSession(option: UInt32) throws {
+        let server = try ServerFixture()
+        defer { server.stop() }
+        server.state.exportsKnown.store(false, ordering: .relaxed)
+        server.state.handshakePatience.store(0, ordering: .relaxed)
+        let client = try RawClient(path: server.path)
+        _ = try client.receive(18)
+        try client.send(HandshakeClient.flags(3) + HandshakeClient.option(8))
+        #expect(try client.optionReply().type == .acknowledge)
+        try client.send(HandshakeClient.option(option, option > 3 ? HandshakeClient.info("") : []))
+        if option != 1 {
+            let reply = try client.optionReply()
+            #expect(reply.type == .shutdown)
+            #expect(reply.text.contains("its requests fail"))
+        }
+        #expect(client.isClosed())
+        server.state.exportsKnown.store(true, ordering: .relaxed)
+        try Self.stillServes(server)
+    }
+
+    @Test func whoWaitsForTheFirstSessionIsToldWhenItIsGivenUp() throws {
+        let server = try ServerFixture()
+        defer { server.stop() }
+        server.state.exportsKnown.store(false, ordering: .relaxed)
+        let client = try RawClient(path: server.path)
+        _ = try client.receive(18)
+        try client.send(HandshakeClient.flags(3) + HandshakeClient.option(7, HandshakeClient.info("")))
+        usleep(50_000)
+        server.state.handshakePatience.store(0, ordering: .relaxed)
+        #expect(try client.optionReply().type == .shutdown)
         #expect(client.isClosed())
     }
 

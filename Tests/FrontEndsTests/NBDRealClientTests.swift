@@ -18,7 +18,7 @@ import Testing
         #expect(export["can_multi_conn"] as? Bool == true)
         #expect(export["can_trim"] as? Bool == false)
         #expect(export["block_size_minimum"] as? Int == 512)
-        #expect(export["block_size_maximum"] as? Int == 1 << 20)
+        #expect(export["block_size_maximum"] as? Int == 32 << 20)
         #expect(export["description"] as? String == "disk of a Drover DD/OS")
     }
 

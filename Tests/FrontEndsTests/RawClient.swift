@@ -67,6 +67,14 @@ final class RawClient {
         return bytes
     }
 
+    /// The reply to an option: its type, and its data as text.
+    func optionReply() throws -> (type: NBDOptionReply?, text: String) {
+        let header = try receive(20)
+        let type = header.span.bigEndian(at: 12, as: UInt32.self) ?? 0
+        let length = header.span.bigEndian(at: 16, as: UInt32.self) ?? 0
+        return (NBDOptionReply(rawValue: type), String(decoding: try receive(Int(length)), as: UTF8.self))
+    }
+
     /// A simple reply: its error and cookie.
     func simpleReply() throws -> (error: UInt32, cookie: UInt64) {
         let bytes = try receive(16)

@@ -26,7 +26,9 @@ final class ServerFixture: Sendable {
         var template = Array("/tmp/drover-nbd-XXXXXX".utf8CString)
         directory = try #require(mkdtemp(&template).map { String(cString: $0) })
         path = directory + "/disk.sock"
-        var server: NBDServer<MemoryService>? = try NBDServer<MemoryService>(path: path, limits: limits)
+        var server: NBDServer<MemoryService>? = try NBDServer<MemoryService>(path: path, limits: limits) { [state] line in
+            state.log.withLock { $0.append(line) }
+        }
         let started = server.take()!
         let box = Mutex<NBDServer<MemoryService>?>(started)
         let thread = Thread { [self] in

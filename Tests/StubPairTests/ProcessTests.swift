@@ -24,6 +24,20 @@ struct ProcessTests {
         try pair.waitForSession(1)
     }
 
+    @Test func aFileInTheWayOfTheNBDSocketIsLeftAloneAndNamed() throws {
+        let pair = try StubPair()
+        defer { pair.stop() }
+        let disk = pair.path("precious.img")
+        try Data("data".utf8).write(to: URL(filePath: disk))
+        let stub = try pair.run(
+            "drover-client-stub",
+            ["--name", "pair", "--directory", pair.directory.path, "--native-socket", pair.path("n.sock"), "--nbd", disk],
+            log: "refused.log")
+        #expect(try pair.waitForExit(stub, seconds: 20) == 1)
+        #expect(pair.log("refused.log").contains("NBD cannot be offered at \(disk): something that is no socket is there"))
+        #expect(try Data(contentsOf: URL(filePath: disk)) == Data("data".utf8))
+    }
+
     @Test func terminationIsGracefulAndUnlinksItsSockets() throws {
         let pair = try StubPair()
         defer { pair.stop() }

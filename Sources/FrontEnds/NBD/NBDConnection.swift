@@ -58,7 +58,8 @@ internal import ClientStub
     var writing = NBDConnection.none
     /// The request that needs a buffer before anything else is read.
     var waiting = NBDConnection.none
-    /// Nanoseconds of the loop's clock.
+    /// Nanoseconds of the loop's clock, as ``lastProgress``.
+    var openedAt: UInt64 = 0
     var lastProgress: UInt64 = 0
 
     /// Whether nothing of it is in the loop or the service.
@@ -75,6 +76,7 @@ internal import ClientStub
         self = NBDConnection()
         phase = .handshake
         self.socket = socket
+        openedAt = now
         lastProgress = now
         let layout = Self.layout(replies)
         let block = UnsafeMutableRawPointer.allocate(byteCount: layout.total, alignment: 16)

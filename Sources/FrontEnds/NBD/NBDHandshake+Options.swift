@@ -2,6 +2,11 @@ extension NBDHandshake {
     /// Answers one whole option. Nil: the haggling goes on.
     mutating func answer(option raw: UInt32, data: Span<UInt8>, exports: [NBDExport], output: inout [UInt8]) -> Step? {
         switch NBDOption(rawValue: raw) {
+        case .exportName where refusal != nil:
+            return .close(.unavailable)
+        case .list where refusal != nil, .info where refusal != nil, .go where refusal != nil:
+            reply(to: raw, .shutdown, refusal ?? "", output: &output)
+            return .close(.unavailable)
         case .exportName:
             return answerExportName(data, exports: exports, output: &output)
         case .abort:

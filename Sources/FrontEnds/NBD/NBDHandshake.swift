@@ -34,6 +34,8 @@ public struct NBDHandshake: Sendable {
         case optionTooLong
         case tooManyOptions
         case noSuchExport
+        /// There is nothing to choose from, and there may never be: see ``NBDHandshake/refusal``.
+        case unavailable
     }
 
     enum State {
@@ -47,6 +49,8 @@ public struct NBDHandshake: Sendable {
     var optionCount = 0
     var omitsZeroes = false
     var structuredReplies = false
+    /// Why no export can be listed or chosen now; nil: they can. A client that asks for one is told, and cut off.
+    public var refusal: String?
 
     public init() {}
 

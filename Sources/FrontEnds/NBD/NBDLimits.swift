@@ -6,9 +6,12 @@ public struct NBDLimits: Sendable {
     public var requestsPerClient = 128
     /// Pool bytes that one client's requests may hold; a request larger than that is let through alone.
     public var bytesPerClient = 8 << 20
-    /// The longest read or write that clients are told of, in bytes, if the disk takes so much.
+    /// The longest read or write that clients are told of, in bytes: what a client that does not ask may take for granted. It goes in
+    /// pieces that the disk takes.
     public var longestPayload: UInt32 = 32 << 20
-    /// How long the handshake may take, in nanoseconds; it also covers the wait for the first session of the DD/OS.
+    /// Private memory that reads and writes in pieces may have, in bytes; a request larger than that is let through alone.
+    public var longBytes = 64 << 20
+    /// How long the handshake may take as a whole, in nanoseconds; it also covers the wait for the first session of the DD/OS.
     public var handshake: UInt64 = 60_000_000_000
     /// How long a client may hold buffers without sending or taking a byte while others wait for buffers, in nanoseconds.
     public var stall: UInt64 = 10_000_000_000

@@ -7,8 +7,12 @@ struct NBDPending {
     /// Index of the connection.
     var client: Int32 = -1
     var buffer: BufferHandle?
-    /// Bytes of a discard or write-zeroes that the service has been asked for.
+    /// Of a read or write that is longer than the disk takes at once: where its data is.
+    var long = LongBuffers.none
+    /// Bytes of a request in pieces that the service has been asked for.
     var asked: UInt32 = 0
+    /// Bytes of a long request's piece under way.
+    var piece: UInt32 = 0
     /// The flush after the pieces of a split request with FUA is under way.
     var flushing = false
     fileprivate var next = NBDConnection.none

@@ -86,11 +86,12 @@ extension NBDServer where Service: ~Copyable {
     /// Moves what was received of a write's data to its buffer. True: it is complete and on its way.
     private mutating func takeData(_ client: Int, service: inout Service) -> Bool {
         let index = connections[client].writing
-        guard let buffer = pending[index].buffer, let missing = connections[client].machine?.payload else { return false }
+        guard let target = unsafe data(of: index, service: service), let missing = connections[client].machine?.payload else {
+            return false
+        }
         if missing > 0 {
-            let target = unsafe service.pointer(of: buffer)
             let length = Int(pending[index].request.length)
-            // SAFETY: the buffer has as many bytes as the request is long; the missing ones are its last.
+            // SAFETY: the memory has as many bytes as the request is long; the missing ones are its last.
             let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: target[length - missing..<length])
             let moved = unsafe connections[client].copyStaged(to: rest, count: missing)
             connections[client].machine?.take(moved)
@@ -151,13 +152,13 @@ extension NBDServer where Service: ~Copyable {
     private mutating func receiveMessage(_ client: Int, service: inout Service) -> UnsafeMutablePointer<msghdr> {
         let index = connections[client].writing
         connections[client].directRoom = 0
-        guard index != NBDConnection.none, let buffer = pending[index].buffer, let missing = connections[client].machine?.payload,
-            missing > 0
+        guard index != NBDConnection.none, let target = unsafe data(of: index, service: service),
+            let missing = connections[client].machine?.payload, missing > 0
         else { return unsafe connections[client].receiveMessage(into: nil) }
         connections[client].directRoom = missing
         let length = Int(pending[index].request.length)
-        // SAFETY: the buffer has as many bytes as the request is long, and stays in place until the write is submitted.
-        let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: service.pointer(of: buffer)[length - missing..<length])
+        // SAFETY: the memory has as many bytes as the request is long, and stays in place until the write is submitted.
+        let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: target[length - missing..<length])
         return unsafe connections[client].receiveMessage(into: rest)
     }
 
@@ -166,9 +167,11 @@ extension NBDServer where Service: ~Copyable {
     private mutating func advanceHandshake(_ client: Int, loop: inout EventLoop, service: inout Service) {
         // One answer at a time; before the first session nobody knows what could be offered.
         if connections[client].sending || connections[client].closesAfterOutput { return }
-        guard service.exportsKnown else { return }
+        let isRefused = isRefused(client, loop.now, service)
+        guard service.exportsKnown || isRefused else { return }
         var output: [UInt8] = []
         let exports = exports
+        connections[client].handshake.refusal = isRefused ? "the DD/OS of this disk is down and its requests fail: see drover ps" : nil
         let step = connections[client].withStaged { connection, staged in
             let (consumed, step) = connection.handshake.consume(staged, exports: exports, output: &output)
             connection.consume(consumed)
@@ -191,6 +194,11 @@ extension NBDServer where Service: ~Copyable {
             answer(client, output, loop: &loop)
         }
         if step == .needsInput { receive(client) }
+    }
+
+    /// Whether this client has waited for the first session as long as its requests would have.
+    func isRefused(_ client: Int, _ now: UInt64, _ service: borrowing Service) -> Bool {
+        !service.exportsKnown && now &- connections[client].openedAt >= service.handshakePatience
     }
 
     /// Sends bytes of the handshake, one answer at a time.

@@ -124,17 +124,23 @@ extension NBDServer where Service: ~Copyable {
             let idle = now &- connections[client].lastProgress
             switch connections[client].phase {
             case .handshake:
-                if idle >= limits.handshake { close(client, service: &service) } else { shaking = true }
+                // As a whole: who sends a byte now and then does not get on either.
+                if now &- connections[client].openedAt >= limits.handshake {
+                    close(client, service: &service)
+                } else {
+                    shaking = true
+                    if isRefused(client, now, service) { advance(client, loop: &loop, service: &service) }
+                }
             case .transmission, .draining:
                 // Without one of these it waits for the disk, which is not its fault.
                 let owes = connections[client].sending || connections[client].writing != NBDConnection.none
-                if !waiting.isEmpty, owes, connections[client].heldBytes > 0, idle >= limits.stall {
+                if !waiting.isEmpty || !starving.isEmpty, owes, connections[client].heldBytes > 0, idle >= limits.stall {
                     close(client, service: &service)
                 }
             case .free, .closing:
                 break
             }
         }
-        nextDeadline = shaking || !waiting.isEmpty ? now + Self.tick : .max
+        nextDeadline = shaking || !waiting.isEmpty || !starving.isEmpty ? now + Self.tick : .max
     }
 }

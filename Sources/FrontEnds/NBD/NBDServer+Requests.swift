@@ -7,11 +7,10 @@ extension NBDServer where Service: ~Copyable {
     /// What the service's disks look like to clients.
     static func offered(_ service: borrowing Service, _ limits: NBDLimits) -> [NBDExport] {
         service.exports.map { disk in
-            let longest = min(UInt64(disk.maxRequestBytes), UInt64(service.bufferLimit), UInt64(limits.longestPayload))
-            return NBDExport(
+            NBDExport(
                 name: disk.name, description: "disk of a Drover DD/OS", size: disk.size, minimumBlock: disk.blockSize,
                 preferredBlock: max(disk.preferredBlockSize, 4096),
-                maximumPayload: max(UInt32(longest) / disk.blockSize, 1) * disk.blockSize, isReadOnly: disk.readOnly,
+                maximumPayload: max(limits.longestPayload / disk.blockSize, 1) * disk.blockSize, isReadOnly: disk.readOnly,
                 isRotational: disk.rotational,
                 // A disk without a volatile cache flushes at once; clients that insist on flushes are served as well.
                 canFlush: true, canTrim: disk.canDiscard, canWriteZeroes: disk.canWriteZeroes)
@@ -28,18 +27,29 @@ extension NBDServer where Service: ~Copyable {
         let length = Int(pending[index].request.length)
         let held = connections[client].heldBytes
         let fits = held == 0 || held + length <= limits.bytesPerClient
-        guard fits, let buffer = service.allocate(bytes: length) else {
+        guard fits, reserve(index, client, length, service: &service) else {
             connections[client].waiting = index
             // Over its own limit: goes on when its own replies are sent. Otherwise when anyone's are.
             if fits { waitForBuffers(client) }
             return false
         }
-        pending[index].buffer = buffer
         connections[client].heldBytes += length
         if command == .write {
             connections[client].writing = index
         } else {
             submit(index, service: &service)
+        }
+        return true
+    }
+
+    /// Memory for a request's data, if there is any.
+    private mutating func reserve(_ index: UInt32, _ client: Int, _ length: Int, service: inout Service) -> Bool {
+        if length > Int(pieceLimits[connections[client].export]) {
+            guard let long = longBuffers.allocate(length, limit: limits.longBytes) else { return false }
+            pending[index].long = long
+        } else {
+            guard let buffer = service.allocate(bytes: length) else { return false }
+            pending[index].buffer = buffer
         }
         return true
     }
@@ -56,8 +66,9 @@ extension NBDServer where Service: ~Copyable {
         nextDeadline = min(nextDeadline, lastTick + Self.tick)
     }
 
-    /// Hands a request to the service. Discards and write-zeroes go in pieces as large as the disk takes, one after the other.
+    /// Hands a request to the service. What is longer than the disk takes goes in pieces, one after the other.
     mutating func submit(_ index: UInt32, service: inout Service) {
+        if pending[index].long != LongBuffers.none { return submitPart(index, service: &service) }
         let request = pending[index].request
         let export = connections[Int(pending[index].client)].export
         let fua = request.flags.contains(.fua)
@@ -100,36 +111,45 @@ extension NBDServer where Service: ~Copyable {
             finish(index, service: &service)
             return finishClosing(client)
         }
+        let isLong = pending[index].long != LongBuffers.none
+        if isLong, !tookPart(index, status, service: &service) { return }
         guard status == .ok else { return refuse(index, NBDError(status)) }
         let request = pending[index].request
         switch pending[index].command {
         case .read:
-            guard let buffer = pending[index].buffer else { return refuse(index, .io) }
+            guard let whole = unsafe data(of: index, service: service) else { return refuse(index, .io) }
             let structured = connections[client].structuredReplies
-            // SAFETY: the buffer stays where it is until it is released, after the send.
-            let data = unsafe UnsafeMutableRawBufferPointer(rebasing: service.pointer(of: buffer)[..<Int(request.length)])
+            // SAFETY: the memory stays where it is until it is released, after the send.
+            let data = unsafe UnsafeMutableRawBufferPointer(rebasing: whole[..<Int(request.length)])
             unsafe reply(index, client, data: data) { NBDReply.encodeRead(request, structured: structured, into: &$0) }
         case .trim, .writeZeroes:
             if pending[index].asked < request.length { return submit(index, service: &service) }
-            if request.flags.contains(.fua) && !pending[index].flushing {
-                pending[index].flushing = true
-                let export = connections[client].export
-                service.submit(export: export, operation: .flush, offset: 0, length: 0, fua: false, buffer: nil, tag: UInt64(index))
-                return
-            }
+            if request.flags.contains(.fua) && !pending[index].flushing { return flushPieces(index, client, service: &service) }
             unsafe reply(index, client, data: nil) { NBDReply.encodeDone(request, into: &$0) }
+        case .write where isLong && request.flags.contains(.fua) && !pending[index].flushing:
+            flushPieces(index, client, service: &service)
         case .write, .flush, .disconnect:
             unsafe reply(index, client, data: nil) { NBDReply.encodeDone(request, into: &$0) }
         }
     }
 
-    /// Forgets a request and frees its buffer: its reply is sent, or nobody wants it.
+    /// The flush that a request in pieces with FUA ends with.
+    private mutating func flushPieces(_ index: UInt32, _ client: Int, service: inout Service) {
+        pending[index].flushing = true
+        let export = connections[client].export
+        service.submit(export: export, operation: .flush, offset: 0, length: 0, fua: false, buffer: nil, tag: UInt64(index))
+    }
+
+    /// Forgets a request and frees its memory: its reply is sent, or nobody wants it.
     mutating func finish(_ index: UInt32, service: inout Service) {
         let client = Int(pending[index].client)
-        if let buffer = pending[index].buffer {
-            service.release(buffer)
-            connections[client].heldBytes -= Int(pending[index].request.length)
+        let (buffer, long) = (pending[index].buffer, pending[index].long)
+        if let buffer { service.release(buffer) }
+        if long != LongBuffers.none {
+            longBuffers.release(long)
+            isLongMemoryFreed = true
         }
+        if buffer != nil || long != LongBuffers.none { connections[client].heldBytes -= Int(pending[index].request.length) }
         connections[client].requests -= 1
         pending.remove(index)
     }

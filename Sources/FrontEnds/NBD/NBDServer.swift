@@ -6,9 +6,9 @@ public import LinuxSystem
 /// connections to each.
 ///
 /// All state is here, in values that live as long as the server: connections and requests in tables, each with a bound
-/// (``NBDLimits``). Nothing is allocated per request. Requests are understood by ``NBDTransmission``, checked by
-/// ``NBDRequest/verdict(on:structuredReplies:)``, and know nothing of the socket; the socket part moves bytes between the
-/// socket and the service's buffers:
+/// (``NBDLimits``). Nothing is allocated per request that the disk takes as a whole. Requests are understood by
+/// ``NBDTransmission``, checked by ``NBDRequest/verdict(on:structuredReplies:)``, and know nothing of the socket; the socket part
+/// moves bytes between the socket and the service's buffers:
 ///
 /// - one receive brings as many requests as there are; the rest of a long write is received straight into its buffer,
 /// - the replies of one turn of the loop leave with one `sendmsg`, the data of reads straight from its buffers.
@@ -18,9 +18,19 @@ public struct NBDServer<Service: BlockService & ~Copyable>: FrontEnd, ~Copyable 
     let path: String
     let limits: NBDLimits
     let listener: OwnedDescriptor
+    /// Of the socket's file.
+    private let file: FileStatus
+    private let log: @Sendable (String) -> Void
     var exports: [NBDExport] = []
+    /// Bytes of each export's reads and writes that the service takes at once.
+    var pieceLimits: [UInt32] = []
     var connections: ContiguousArray<NBDConnection> = []
     var pending = NBDRequestTable()
+    var longBuffers = LongBuffers()
+    /// Since ``turnEnds(loop:service:)`` looked.
+    var isLongMemoryFreed = false
+    /// Long requests whose next piece waits for a buffer, in the order of waiting.
+    var starving: [UInt32] = []
     /// Connections with a request that waits for a buffer, in the order of arrival.
     var waiting: [Int] = []
     /// Connections that are looked at for bytes as long as the stub is awake.
@@ -34,18 +44,26 @@ public struct NBDServer<Service: BlockService & ~Copyable>: FrontEnd, ~Copyable 
     public private(set) var clientCount = 0
     /// Nanoseconds of the loop's clock.
     public internal(set) var nextDeadline = UInt64.max
+    /// There are as many clients as there may be, and the log says so.
+    private var isCrowded = false
 
     /// Creates the socket at `path`, mode 0600; clients wait in its queue until ``start(loop:service:)``.
     ///
-    /// `ENAMETOOLONG` when the path has more than 107 bytes, `EADDRINUSE` when something that is no socket is there.
-    public init(path: String, limits: NBDLimits = NBDLimits()) throws(SystemError) {
+    /// `ENAMETOOLONG` when the path has more than 107 bytes, `EADDRINUSE` when something that is no socket is there. `log` gets
+    /// sentences that an operator should see: a few in the server's life, whatever its clients do.
+    public init(
+        path: String, limits: NBDLimits = NBDLimits(), log: @escaping @Sendable (String) -> Void = { _ in }
+    ) throws(SystemError) {
+        let listener = try UnixSocket.listen(path: path)
+        file = try FileStatus(withoutFollowing: path)
         self.path = path
         self.limits = limits
-        listener = try UnixSocket.listen(path: path)
+        self.log = log
+        self.listener = listener
     }
 
     public mutating func start(loop: inout EventLoop, service: inout Service) {
-        if service.exportsKnown { exports = Self.offered(service, limits) }
+        if service.exportsKnown { learnExports(service) }
         accepting = true
         loop.acceptMany(listener.rawValue, NBDTag.accept.event)
     }
@@ -73,6 +91,7 @@ public struct NBDServer<Service: BlockService & ~Copyable>: FrontEnd, ~Copyable 
     }
 
     public mutating func buffersAvailable(loop: inout EventLoop, service: inout Service) {
+        feedStarving(service: &service)
         // Everyone gets one try, in the order of waiting; who is unlucky again queues up again at its old place.
         let queue = waiting
         waiting.removeAll(keepingCapacity: true)
@@ -80,14 +99,25 @@ public struct NBDServer<Service: BlockService & ~Copyable>: FrontEnd, ~Copyable 
     }
 
     public mutating func turnEnds(loop: inout EventLoop, service: inout Service) {
-        while let client = dirty.popLast() {
-            connections[client].isDirty = false
-            flush(client, loop: &loop, service: &service)
+        while true {
+            while let client = dirty.popLast() {
+                connections[client].isDirty = false
+                flush(client, loop: &loop, service: &service)
+            }
+            // The service does not know of this memory, so nobody else tells those who wait for it.
+            guard isLongMemoryFreed else { return }
+            isLongMemoryFreed = false
+            if !waiting.isEmpty { buffersAvailable(loop: &loop, service: &service) }
         }
     }
 
-    public mutating func exportsBecameKnown(loop: inout EventLoop, service: inout Service) {
+    private mutating func learnExports(_ service: borrowing Service) {
         exports = Self.offered(service, limits)
+        pieceLimits = Self.pieceLimits(service)
+    }
+
+    public mutating func exportsBecameKnown(loop: inout EventLoop, service: inout Service) {
+        learnExports(service)
         for client in connections.indices where connections[client].phase == .handshake {
             advance(client, loop: &loop, service: &service)
         }
@@ -97,7 +127,7 @@ public struct NBDServer<Service: BlockService & ~Copyable>: FrontEnd, ~Copyable 
         guard !stopping else { return }
         stopping = true
         if accepting { loop.cancelAll(on: listener.rawValue) }
-        try? Directory.removeFile(path)
+        UnixSocket.remove(path, made: file)
         for client in connections.indices {
             switch connections[client].phase {
             case .handshake: close(client, service: &service)
@@ -115,7 +145,12 @@ public struct NBDServer<Service: BlockService & ~Copyable>: FrontEnd, ~Copyable 
         if result >= 0 {
             if stopping || clientCount >= limits.clients {
                 _ = CLinux.close(result)
+                if !stopping, !isCrowded {
+                    isCrowded = true
+                    log("\(clientCount) NBD clients are connected to \(path): further ones are turned away until one of them goes")
+                }
             } else {
+                isCrowded = false
                 open(result, loop: &loop, service: &service)
             }
         }
@@ -155,6 +190,7 @@ public struct NBDServer<Service: BlockService & ~Copyable>: FrontEnd, ~Copyable 
         // Receives and sends under way complete; no cancellation is needed, and the client notices at once.
         _ = CLinux.shutdown(connections[client].socket, 2)  // SHUT_RDWR
         dropUnsubmitted(client, service: &service)
+        dropStarving(client, service: &service)
         let filling = connections[client].filling
         releaseReplies(client, bank: filling, service: &service)
         finishClosing(client)

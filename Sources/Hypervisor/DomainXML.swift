@@ -26,10 +26,12 @@ struct DomainXML {
 
     private let spec: VirtualMachineSpec
     private let emulator: String
+    private let mark: String
 
-    /// Checks what has to hold before anything is asked of libvirt.
-    init(_ spec: VirtualMachineSpec, emulator: String) throws(HypervisorError) {
+    /// Checks what has to hold before anything is asked of libvirt. `mark`: an element that tells whose the machine is.
+    init(_ spec: VirtualMachineSpec, emulator: String, mark: String) throws(HypervisorError) {
         self.spec = spec
+        self.mark = mark
         self.emulator = emulator
         guard Self.isName(spec.name) else {
             throw .invalidSpec(
@@ -70,6 +72,7 @@ struct DomainXML {
         <domain type='\(spec.accelerator == .kvm ? "kvm" : "qemu")' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
           <name>\(Escaping.xml(spec.name))</name>
           <uuid>\(spec.uuid.uuidString.lowercased())</uuid>
+          <metadata>\(mark)</metadata>
           <memory unit='MiB'>\(spec.memoryMiB)</memory>
           <memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>
         \(limits)\

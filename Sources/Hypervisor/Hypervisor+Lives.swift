@@ -8,7 +8,7 @@ extension Hypervisor {
     ///
     /// After the deadline the VMM is killed, if there is one.
     public func start(_ spec: VirtualMachineSpec, deadline: Duration = .seconds(30)) async throws(HypervisorError) -> Int32 {
-        let xml = try DomainXML(spec, emulator: emulator).text
+        let xml = try DomainXML(spec, emulator: emulator, mark: mark.element).text
         try Self.check(spec)
         let uuid = spec.uuid.uuidString.lowercased()
         let expired = Flag()
@@ -23,8 +23,9 @@ extension Hypervisor {
             }
         }
         defer { watch.cancel() }
-        let (connection, root) = (connection, root)
+        let (connection, root, mark) = (connection, root, mark)
         let process = try await calls.run { () throws(HypervisorError) in
+            try mark.check(spec.name, connection)
             let log = EmbeddedRoot(path: root, cache: "").log(of: spec.name)
             let before = EmulatorLog.size(log)
             let domain = try VMMProcess.reapingEmulators { () throws(HypervisorError) in
@@ -46,10 +47,10 @@ extension Hypervisor {
 
     /// Ends a machine's life: returns only when the VMM process is gone and reaped, so that nothing of it can write or DMA any more.
     ///
-    /// A machine that is gone already is no error, provided that its process is gone too.
+    /// A machine that is gone already is no error, provided that its process is gone too. Another's machine of this name is left alone.
     public func destroy(_ name: String, deadline: Duration = .seconds(20)) async throws(HypervisorError) {
         let known = processes.withLock { $0[name] }
-        let (connection, callbacks, root) = (connection, callbacks, root)
+        let (connection, callbacks, root, mark) = (connection, callbacks, root, mark)
         try await calls.run { () throws(HypervisorError) in
             let end = ContinuousClock.now + deadline
             // The process that was started or adopted, and whatever else /proc shows under this name.
@@ -66,7 +67,7 @@ extension Hypervisor {
                     throw .timedOut(machine: name, operation: "ending the VMM (process \(process.pid))", seconds: deadline.inSeconds)
                 }
             }
-            try Self.waitUntilForgotten(name, connection, end, deadline)
+            try Self.waitUntilForgotten(name, connection, end, deadline) { mark.isOn($0, known: known?.uuid) }
         }
         processes.withLock { processes in
             // Not a life that was started meanwhile.
@@ -76,10 +77,12 @@ extension Hypervisor {
 
     /// libvirt notices the death by itself. This makes sure that it has: that the name is free again, and the device not in use.
     private static func waitUntilForgotten(
-        _ name: String, _ connection: Connection, _ end: ContinuousClock.Instant, _ deadline: Duration
+        _ name: String, _ connection: Connection, _ end: ContinuousClock.Instant, _ deadline: Duration,
+        isOurs: (OpaquePointer) -> Bool
     ) throws(HypervisorError) {
         while let domain = virDomainLookupByName(connection.pointer, name) {
             defer { virDomainFree(domain) }
+            guard isOurs(domain) else { return }
             if virDomainDestroy(domain) < 0 {
                 let error = ErrorMapping.calling(.last(), operation: "destroy", machine: name)
                 // On its way out: told to have stopped, and not yet off the list.

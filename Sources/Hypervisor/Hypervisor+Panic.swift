@@ -10,7 +10,8 @@ extension Hypervisor {
     /// destroyed whether this helped or not.
     public func finishPanic(_ name: String, consoleLog: String, limit: Duration) async {
         let connection = connection
-        try? await calls.run { () throws(HypervisorError) in
+        // Two of the calls wait for the VMM's monitor, and a VMM can be stuck.
+        _ = try? await calls.run(within: limit + Self.monitorLimit) { () throws(HypervisorError) in
             let end = ContinuousClock.now + limit
             try connection.withDomain(name, "resume") { domain throws(HypervisorError) in
                 // The panic is heard of before QEMU has stopped and before libvirt knows.

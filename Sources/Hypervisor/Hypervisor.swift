@@ -18,6 +18,7 @@ public final class Hypervisor: Sendable {
     let callbacks: EventCallbacks
     let root: String
     let emulator: String
+    let mark: MachineMark
     let logger: Logger
     /// The VMM processes that were started or adopted, by machine.
     let processes = Mutex<[String: VMMProcess]>([:])
@@ -25,8 +26,9 @@ public final class Hypervisor: Sendable {
 
     private init(
         connection: Connection, calls: BlockingCalls, callbacks: EventCallbacks, events: AsyncStream<VirtualMachineEvent>, root: String,
-        emulator: String, logger: Logger
+        emulator: String, mark: MachineMark, logger: Logger
     ) {
+        self.mark = mark
         self.connection = connection
         self.calls = calls
         self.callbacks = callbacks
@@ -70,7 +72,8 @@ public final class Hypervisor: Sendable {
         }
         logger.debug("libvirt is open", metadata: ["uri": "\(uri ?? embedded.uri)"])
         return Hypervisor(
-            connection: connection, calls: calls, callbacks: callbacks, events: events, root: root, emulator: path, logger: logger)
+            connection: connection, calls: calls, callbacks: callbacks, events: events, root: root, emulator: path,
+            mark: MachineMark(root: root, uri: uri), logger: logger)
     }
 
     /// Disconnects. The machines live on.

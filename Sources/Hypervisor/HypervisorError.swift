@@ -29,6 +29,8 @@ public enum HypervisorError: Error, Sendable, Equatable {
     case limitUnavailable(machine: String, detail: String)
     case alreadyRunning(machine: String)
     case notRunning(machine: String)
+    /// A machine of this libvirt has the DD/OS's name, and is not Drover's.
+    case nameTaken(machine: String)
     case invalidSpec(machine: String, reason: String)
     /// Anything else that QEMU or libvirt said when the machine was started, QEMU's own words included.
     case startFailed(machine: String, detail: String)
@@ -62,6 +64,7 @@ extension HypervisorError: CustomStringConvertible {
         case .limitUnavailable(let machine, let detail): "\(machine): its limits cannot be kept: \(detail)."
         case .alreadyRunning(let machine): "\(machine): a machine of this name is running already."
         case .notRunning(let machine): "\(machine): there is no such machine running."
+        case .nameTaken(let machine): "\(machine): a virtual machine of somebody else's has this name in the same libvirt."
         case .invalidSpec(let machine, let reason): "\(machine): \(reason)."
         case .startFailed(let machine, let detail): "\(machine): the machine did not start: \(detail)."
         case .timedOut(let machine, let operation, let seconds): "\(machine): \(operation) took longer than \(Self.text(seconds: seconds))."
@@ -90,6 +93,7 @@ extension HypervisorError: CustomStringConvertible {
         case .acceleratorUnavailable: "Use the accelerator tcg, or auto."
         case .limitUnavailable: "Mount the control groups 'cpu' and 'memory' (drover doctor), or take 'limits' out of the configuration."
         case .alreadyRunning: "Stop it first."
+        case .nameTaken: "Give the DD/OS another name in the configuration, or start droverd without --libvirt-uri."
         case .timedOut: "Look at the console and at the machine's load; then try again."
         case .notRunning, .invalidSpec, .startFailed, .libvirt, .system: nil
         }

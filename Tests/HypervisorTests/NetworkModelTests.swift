@@ -8,7 +8,7 @@ import Testing
 @Suite struct NetworkXMLTests {
     private func xml(_ change: (inout VirtualMachineSpec) -> Void) throws -> DomainXML {
         let nic = EmulatedNIC(model: .e1000e, tap: "wire0", mac: "52:54:00:00:00:01")
-        return try DomainXML(DomainXMLTests.spec(.emulatedNIC(nic), name: "eth0").with(change), emulator: "/q")
+        return try DomainXML(DomainXMLTests.spec(.emulatedNIC(nic), name: "eth0").with(change), emulator: "/q", mark: "")
     }
 
     @Test(arguments: NetworkModel.allCases) func everyNICSitsInTheDevicesSlotOnItsWire(model: NetworkModel) throws {

@@ -102,11 +102,16 @@ extension DeviceModel {
     /// - Parameter serial: at most 20 characters, none of them a comma.
     func devices(slot: Int, drive: String, serial: String) -> [String] {
         let place = "id=device0,bus=pcie.0,addr=0x" + String(slot, radix: 16)
-        let disk = "drive=\(drive),serial=\(serial)"
+        // An error of the host's file is the guest's driver's to report, and the client's to hear of. By default QEMU pauses the machine
+        // when the host's disk is full: it would be replaced for not answering, its requests sent again, and so on. `nvme` and `sd-card`
+        // always report.
+        let reports = "werror=report,rerror=report"
+        let plainDisk = "drive=\(drive),serial=\(serial)"
+        let disk = "\(plainDisk),\(reports)"
         // Without `rotation_rate=1` (not a rotating medium) the guest's kernel takes a SCSI or ATA disk for a spindle and sorts requests.
         let scsiDisk = "scsi-hd,bus=device0.0,rotation_rate=1,\(disk)"
         return switch self {
-        case .nvme: ["nvme,\(place),\(disk)"]
+        case .nvme: ["nvme,\(place),\(plainDisk)"]
         case .ahci: ["ich9-ahci,\(place)", "ide-hd,bus=device0.0,rotation_rate=1,\(disk)"]
         case .sym53c8xx: ["lsi53c895a,\(place)", scsiDisk]
         case .megaraidSAS: ["megasas,\(place)", scsiDisk]

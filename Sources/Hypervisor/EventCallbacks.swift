@@ -10,6 +10,8 @@ final class EventCallbacks: Sendable {
     private let ending = Mutex<Set<String>>([])
     /// Lives whose panic was reported: libvirt tells it three times in its own ways.
     private let panicked = Mutex<Set<UUID>>([])
+    /// Lives whose disk was reported: QEMU tells it of every request.
+    private let diskFailed = Mutex<Set<UUID>>([])
 
     private struct Registrations {
         var domain: [Int32] = []
@@ -56,6 +58,11 @@ final class EventCallbacks: Sendable {
             virConnectDomainQemuMonitorEventRegister(
                 connection.pointer, nil, "GUEST_PANICKED",
                 { _, domain, _, _, _, _, box in EventCallbacks.from(box)?.emit(domain, .panicked) }, box(), release, 0))
+        try add(
+            \.monitor,
+            virConnectDomainQemuMonitorEventRegister(
+                connection.pointer, nil, "BLOCK_IO_ERROR",
+                { _, domain, _, _, _, _, box in EventCallbacks.from(box)?.emit(domain, .diskFailed(stops: false)) }, box(), release, 0))
     }
 
     /// Before the connection is closed. No callback runs after libvirt has released the boxes.
@@ -84,7 +91,9 @@ final class EventCallbacks: Sendable {
         var kind = kind
         switch kind {
         case .panicked: if !panicked.withLock({ $0.insert(uuid).inserted }) { return }
+        case .diskFailed(stops: false): if !diskFailed.withLock({ $0.insert(uuid).inserted }) { return }
         case .stopped:
+            diskFailed.withLock { _ = $0.remove(uuid) }
             panicked.withLock { _ = $0.remove(uuid) }
             if ending.withLock({ $0.remove(text) }) != nil { kind = .stopped(.destroyed) }
         default: break
@@ -99,7 +108,7 @@ final class EventCallbacks: Sendable {
         if `is`(VIR_DOMAIN_EVENT_CRASHED, event) { return .panicked }
         if `is`(VIR_DOMAIN_EVENT_RESUMED, event) { return .resumed }
         if `is`(VIR_DOMAIN_EVENT_SUSPENDED, event) {
-            if `is`(VIR_DOMAIN_EVENT_SUSPENDED_IOERROR, detail) { return .paused(reason: "an I/O error of the backing file") }
+            if `is`(VIR_DOMAIN_EVENT_SUSPENDED_IOERROR, detail) { return .diskFailed(stops: true) }
             if `is`(VIR_DOMAIN_EVENT_SUSPENDED_WATCHDOG, detail) { return .paused(reason: "its watchdog") }
             return .paused(reason: "a request")
         }

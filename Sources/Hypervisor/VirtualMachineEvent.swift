@@ -23,6 +23,9 @@ public struct VirtualMachineEvent: Sendable, Equatable {
         /// The guest asked for a reset or shut down by itself.
         case guestReset
         case paused(reason: String)
+        /// The host cannot read or write the disk's file: no space, or a medium that fails. Comes once per life, and once more if the VMM
+        /// stops the guest for it. With an NVMe controller or an SD card, QEMU does not tell.
+        case diskFailed(stops: Bool)
         case resumed
         /// The VMM is gone from libvirt's view. It is reaped only when ``Hypervisor/destroy(_:)`` returned.
         case stopped(StopReason)

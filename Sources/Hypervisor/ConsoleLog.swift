@@ -1,4 +1,4 @@
-import Foundation
+public import Foundation
 
 /// The file that holds what a guest printed on its serial console. A guest wrote it: any bytes, any amount.
 public enum ConsoleLog {
@@ -40,11 +40,40 @@ public enum ConsoleLog {
 
     static func printable(_ line: some StringProtocol) -> String {
         var result = ""
-        for scalar in line.unicodeScalars.prefix(1000) {
-            let value = scalar.value
-            if value == 9 || value >= 0x20 && !(0x7F...0x9F).contains(value) { result.unicodeScalars.append(scalar) }
-        }
+        for scalar in line.unicodeScalars.prefix(1000) where isHarmless(scalar) { result.unicodeScalars.append(scalar) }
         return result
+    }
+
+    /// Whether a terminal only shows it.
+    fileprivate static func isHarmless(_ scalar: Unicode.Scalar) -> Bool {
+        scalar.value == 9 || scalar.value >= 0x20 && !(0x7F...0x9F).contains(scalar.value)
+    }
+
+    /// What a guest wrote, made fit for a terminal piece by piece: without control characters other than tab and line feed.
+    public struct TerminalFilter: Sendable {
+        /// The beginning of a character whose end is in the next piece.
+        private var pending = Data()
+
+        public init() {}
+
+        public mutating func take(_ bytes: Data) -> Data {
+            let all = pending + bytes
+            let whole = all.count - Self.unfinished(all)
+            pending = Data(all.suffix(all.count - whole))
+            var text = ""
+            for scalar in String(decoding: all.prefix(whole), as: UTF8.self).unicodeScalars
+            where scalar == "\n" || ConsoleLog.isHarmless(scalar) { text.unicodeScalars.append(scalar) }
+            return Data(text.utf8)
+        }
+
+        /// How many bytes at the end may be the beginning of a character.
+        private static func unfinished(_ bytes: Data) -> Int {
+            for (place, byte) in bytes.suffix(3).reversed().enumerated() where byte & 0xC0 != 0x80 {
+                let length = byte >= 0xF0 ? 4 : byte >= 0xE0 ? 3 : byte >= 0xC0 ? 2 : 1
+                return length > place + 1 ? place + 1 : 0
+            }
+            return 0
+        }
     }
 
     private static func end(of path: String, bytes: UInt64) -> Data? {

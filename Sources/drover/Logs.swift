@@ -1,10 +1,14 @@
 import ArgumentParser
 import Foundation
+import Hypervisor
 
 struct Logs: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Print a DD/OS's console.",
-        discussion: "What the guest's kernel and server stub wrote, over all its lives. Works when droverd is down too.")
+        discussion: """
+            What the guest's kernel and server stub wrote, over all its lives. Works when droverd is down too. On a terminal control \
+            characters are left out.
+            """)
 
     @OptionGroup var target: NameArgument
     @OptionGroup var supervisor: SupervisorOptions
@@ -29,13 +33,16 @@ struct Logs: AsyncParsableCommand {
             let text = data.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).suffix(max(0, lines) + 1)
             data = Data(text.joined(separator: [UInt8(ascii: "\n")]))
         }
-        FileHandle.standardOutput.write(data)
+        // A guest must not drive the terminal; into a file or a program goes what it wrote.
+        var filter = isatty(STDOUT_FILENO) == 1 ? ConsoleLog.TerminalFilter() : nil
+        func show(_ data: Data) { FileHandle.standardOutput.write(filter?.take(data) ?? data) }
+        show(data)
         while follow {
             try await Task.sleep(for: .milliseconds(200))
             // droverd cuts a log that has grown too long.
             let size = (try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? UInt64 ?? 0
             if try file.offset() > size { try file.seekToEnd() }
-            if let more = try file.readToEnd(), !more.isEmpty { FileHandle.standardOutput.write(more) }
+            if let more = try file.readToEnd(), !more.isEmpty { show(more) }
         }
     }
 }

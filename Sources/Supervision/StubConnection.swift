@@ -7,7 +7,7 @@ import Synchronization
 /// The control socket of one client stub: commands out, replies and events in, a JSON object a line.
 final class StubConnection: Sendable {
     /// Ends when the connection does: the stub is gone, or ``close()`` was called.
-    let events: AsyncStream<StubEvent>
+    let events = StubEvents()
 
     private struct State {
         var descriptor: Int32
@@ -44,13 +44,11 @@ final class StubConnection: Sendable {
     init(name: String, descriptor: Int32) {
         self.name = name
         state = Mutex(State(descriptor: descriptor))
-        let (events, continuation) = AsyncStream.makeStream(of: StubEvent.self)
-        self.events = events
         // Reading blocks, so it has a thread of its own: there is one for each DD/OS, asleep nearly always.
         let thread = Thread { [self] in
-            read(descriptor, continuation)
+            read(descriptor)
             end()
-            continuation.finish()
+            events.finish()
         }
         thread.name = "stub-\(name)"
         thread.stackSize = 256 << 10
@@ -131,7 +129,7 @@ final class StubConnection: Sendable {
     /// A line longer than this is no message of a stub.
     private static let longestLine = 1 << 20
 
-    private func read(_ descriptor: Int32, _ events: AsyncStream<StubEvent>.Continuation) {
+    private func read(_ descriptor: Int32) {
         var pending = Data()
         var chunk = [UInt8](repeating: 0, count: 16 << 10)
         while pending.count <= Self.longestLine {
@@ -145,7 +143,7 @@ final class StubConnection: Sendable {
                 guard let message = try? JSONDecoder().decode(StubMessage.self, from: line) else { continue }
                 switch message {
                 case .reply(let id, let reply): answer(id, .reply(reply))
-                case .event(let event): events.yield(event)
+                case .event(let event): events.add(event)
                 }
             }
         }

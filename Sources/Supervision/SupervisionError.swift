@@ -14,6 +14,10 @@ public enum SupervisionError: Error, Sendable, Equatable {
     case stubSilent(name: String, operation: String, seconds: Double)
     case stubRefused(name: String, operation: String, reason: String)
     case stubDisconnected(name: String)
+    /// A VM that this supervisor's libvirt does not know runs on.
+    case vmmElsewhere(name: String, pid: Int32)
+    /// What could not be ended, each with its reason.
+    case notEnded([String])
     /// Another program listens on a front end's socket.
     case socketInUse(name: String, path: String)
     case backingFileMissing(name: String, path: String)
@@ -43,6 +47,10 @@ extension SupervisionError: CustomStringConvertible {
             "the client stub of \(name) refused '\(operation)': \(reason)"
         case .stubDisconnected(let name):
             "the client stub of \(name) is not connected"
+        case .vmmElsewhere(let name, let pid):
+            "the VM of \(name), pid \(pid), runs on under another libvirt; give its --libvirt-uri"
+        case .notEnded(let left):
+            left.joined(separator: "; ")
         case .socketInUse(let name, let path):
             "the socket \(path) of \(name) is in use by another program; stop that one (`fuser \(path)` finds it), or name another socket in 'frontends'"
         case .backingFileMissing(let name, let path):

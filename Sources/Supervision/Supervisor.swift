@@ -113,20 +113,38 @@ public actor Supervisor: Service {
         await hypervisor.close()
     }
 
-    private func endOrphans(_ running: [RunningMachine]) async {
+    /// Instead of ``run()``: ends whatever an earlier supervisor on this run directory has left running, adopts nothing, and gives devices
+    /// back. Throws when something is left.
+    public func endAll() async throws {
+        log.append(.supervisorStarted, "droverd started to end everything, pid \(getpid())")
+        let running = try await hypervisor.running()
+        let left = await endOrphans(running, "left by a droverd that has died", keepingLogs: true)
+        await passthrough.settle(users: [:], log: log)
+        log.append(
+            .supervisorStopped, left.isEmpty ? "droverd ends; every DD/OS is stopped" : "droverd ends; some DD/OSs could not be stopped")
+        log.finish()
+        await hypervisor.close()
+        guard left.isEmpty else { throw SupervisionError.notEnded(left) }
+    }
+
+    /// Returns what could not be ended, and why.
+    @discardableResult
+    private func endOrphans(
+        _ running: [RunningMachine], _ why: String = "no longer configured", keepingLogs: Bool = false
+    ) async -> [String] {
+        var left: [String] = []
         let configured = Set(runners.map(\.name))
-        let embedded = options.libvirtURI == nil || options.libvirtURI?.hasPrefix("qemu:///embed") == true
-        // In an embedded root every VM is ours; elsewhere only those that a state file tells of.
-        let machines = embedded ? running.map(\.name) : []
-        for name in Set(directory.namesOnDisk() + machines).subtracting(configured).sorted() {
+        for name in Set(directory.namesOnDisk() + running.map(\.name)).subtracting(configured).sorted() {
             do {
-                if try await Orphan.end(name, place: surroundings, running: running) {
-                    log.append(.orphanStopped, "no longer configured: stopped", ddos: name)
+                if try await Orphan.end(name, place: surroundings, running: running, keepingLogs: keepingLogs) {
+                    log.append(.orphanStopped, "\(why): stopped", ddos: name)
                 }
             } catch {
-                log.append(.warning, "no longer configured, and cannot be stopped: \(error)", ddos: name)
+                left.append("\(name): \(explanation(of: error))")
+                log.append(.warning, "\(why), and cannot be stopped: \(explanation(of: error))", ddos: name)
             }
         }
+        return left
     }
 
     /// Before anything starts: no device is left between two drivers, or with a DD/OS that does not run.

@@ -96,19 +96,3 @@ struct Up: AsyncParsableCommand {
         throw Complaint("droverd did not answer within 30 s; see \(log).", status: 6)
     }
 }
-
-struct Down: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        abstract: "Stop every DD/OS and the supervisor.",
-        discussion: "Nothing is left behind: no process, no socket. Acknowledged writes are on the devices.")
-
-    @OptionGroup var supervisor: SupervisorOptions
-
-    func run() async throws {
-        try await supervisor.withClient { client in
-            try await client.down()
-            for _ in 0..<200 where (try? await client.info()) != nil { try await Task.sleep(for: .milliseconds(50)) }
-        }
-        print("everything is stopped")
-    }
-}

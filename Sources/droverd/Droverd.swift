@@ -57,6 +57,12 @@ struct Droverd: AsyncParsableCommand {
     @Option(help: "trace, debug, info, notice, warning, error or critical; for the client stubs too.")
     var logLevel = "info"
 
+    @Flag(
+        help: """
+            End every DD/OS that an earlier droverd has left in the run directory, adopt and start none, and exit. No configuration is read.
+            """)
+    var endAll = false
+
     @Flag(help: "Has no effect: droverd never leaves the foreground. For init scripts that say it.")
     var foreground = false
 
@@ -73,13 +79,17 @@ struct Droverd: AsyncParsableCommand {
         var logger = Logger(label: "droverd", factory: { StreamLogHandler.standardError(label: $0) })
         logger.logLevel = Logger.Level(rawValue: logLevel) ?? .info
         do {
-            let configuration = try Configuration.load(
-                file: config, models: DeviceModel.allCases.map(\.rawValue), nics: NetworkModel.allCases.map(\.rawValue))
+            let configuration =
+                endAll
+                ? Configuration(ddos: [])
+                : try Configuration.load(
+                    file: config, models: DeviceModel.allCases.map(\.rawValue), nics: NetworkModel.allCases.map(\.rawValue))
             var options = SupervisorOptions(
                 configurationFile: config, runDirectory: runDir, cacheDirectory: cacheDir, libvirtURI: libvirtURI,
                 accelerator: Accelerator(rawValue: accelerator), recipesDirectory: recipes, logLevel: logLevel)
             options.forcedDevices = force
             let supervisor = try await Supervisor(configuration, options: options, logger: logger)
+            if endAll { return try await supervisor.endAll() }
             let api = ControlServer(
                 service: supervisor, socketPath: RunDirectory(path: options.runDirectory).apiSocket, logger: logger)
             var group = ServiceGroupConfiguration(

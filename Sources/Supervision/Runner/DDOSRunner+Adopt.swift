@@ -3,13 +3,14 @@ import ControlModel
 import DroverConfiguration
 import Foundation
 import Hypervisor
+import LinuxSystem
 import StubControl
 
 extension DDOSRunner {
     /// First of all: takes over what a supervisor before left running. Then starts, if it is to be started.
     func begin(running: [RunningMachine]) async {
         guard let state = StateFile.load(place.run.state(name)) else {
-            // No memory of it. A VM of this name is no one else's in our root: fencing on the way ends it.
+            // No memory of it. The hypervisor tells of nobody else's VMs.
             if running.contains(where: { $0.name == name }) { return await endStray() }
             return startFirst()
         }
@@ -73,10 +74,10 @@ extension DDOSRunner {
             return nil
         }
         let connection = await StubConnection.connect(
-            name: name, path: place.run.controlSocket(name), seconds: 3, isAlive: { process.isRunning })
+            name: name, path: place.run.controlSocket(name), seconds: place.stubPatience, isAlive: { process.isRunning })
         if let connection {
-            take(connection, of: process)
-            if let status = try? await connection.status(seconds: 3) {
+            take(connection, of: process, settings: state.stubSettings)
+            if let status = try? await connection.status(seconds: place.stubPatience) {
                 lastRequests = status.requestsCompleted
                 disks = status.disks.map(DiskSummary.init)
                 if let interface = status.interface { take(interface) }
@@ -93,8 +94,11 @@ extension DDOSRunner {
 
 /// A DD/OS that runs although the configuration no longer names it.
 enum Orphan {
-    /// Ends its stub and its VM and removes its directory. False: there was nothing left of it but files.
-    static func end(_ name: String, place: Surroundings, running: [RunningMachine]) async throws -> Bool {
+    /// Ends its stub and its VM and removes its directory, or of that only what is of no use any more. False: there was nothing left
+    /// of it but files.
+    static func end(
+        _ name: String, place: Surroundings, running: [RunningMachine], keepingLogs: Bool = false
+    ) async throws -> Bool {
         let state = StateFile.load(place.run.state(name))
         var found = false
         if let stub = state?.stub, stub.isRunning {
@@ -102,17 +106,25 @@ enum Orphan {
             if let connection = await StubConnection.connect(
                 name: name, path: place.run.controlSocket(name), seconds: 1, isAlive: { stub.isRunning })
             {
-                _ = try? await connection.call(.shutdown, seconds: 3)
+                _ = try? await connection.call(.shutdown, seconds: 5)
                 connection.close()
             }
-            if await !StubProcess.waitUntilGone(stub, seconds: 3) { await StubProcess.kill(stub) }
+            if await !StubProcess.waitUntilGone(stub, seconds: 5) { await StubProcess.kill(stub) }
         }
         if running.contains(where: { $0.name == name }) {
             found = true
             try await place.machines.destroy(name, deadline: .seconds(20))
         }
+        if let vmm = state?.life?.vmm, vmm.isRunning { throw SupervisionError.vmmElsewhere(name: name, pid: vmm.pid) }
         try HostInterface.remove(place.run.interfaceJournal(name))
-        try? FileManager.default.removeItem(atPath: place.run.ddos(name))
+        // Of a stub that was killed.
+        if let socket = state?.nbdSocket, let file = try? FileStatus(withoutFollowing: socket), !StubProcess.isServed(socket) {
+            UnixSocket.remove(socket, made: file)
+        }
+        let sockets = [place.run.controlSocket(name), place.run.vsockSocket(name), place.run.packetSocket(name)]
+        for file in keepingLogs ? sockets + [place.run.state(name)] : [place.run.ddos(name)] {
+            try? FileManager.default.removeItem(atPath: file)
+        }
         return found
     }
 }

@@ -19,6 +19,8 @@ struct StateFile: Codable, Equatable {
     var nbdSocket: String?
     /// To notice that the configuration changed under a running DD/OS.
     var configuration: String
+    /// What the stub was told at its start.
+    var stubSettings: [String]?
 
     /// One life of the VM.
     struct Life: Codable, Equatable {

@@ -51,6 +51,9 @@ struct Surroundings: Sendable {
     var devices: any DevicePreparation
     var log: EventLog
     var logLevel: String
+    /// Seconds that a client stub may be silent. Long: it holds its clients' requests, and on a busy machine whoever cuts it off does the
+    /// harm.
+    var stubPatience = 20.0
     var now: @Sendable () -> Moment = { .now }
 }
 

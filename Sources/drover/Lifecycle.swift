@@ -45,8 +45,8 @@ struct Restart: AsyncParsableCommand {
     func run() async throws {
         try await supervisor.withClient { client in
             let before = try await client.inspect(target.name).summary.generation
-            _ = try await client.restart(target.name)
-            if !noWait { try await StartProgress(client: client).untilReady([target.name], after: before) }
+            let now = try await client.restart(target.name)
+            if !noWait { try await StartProgress(client: client).untilReady([target.name], after: now.lastOldLife(before: before)) }
         }
     }
 }

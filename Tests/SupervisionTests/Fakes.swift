@@ -1,4 +1,5 @@
 import Accounting
+import ControlModel
 import DroverConfiguration
 import Foundation
 import Glibc
@@ -25,6 +26,7 @@ final class FakeMachines: VirtualMachines {
         var failStarts = 0
         var zombies = 0
         var beforeFailure: (@Sendable (VirtualMachineSpec) async -> Void)?
+        var whileStarting: (@Sendable (VirtualMachineSpec) async -> Void)?
     }
 
     private let state = Mutex(State())
@@ -39,6 +41,8 @@ final class FakeMachines: VirtualMachines {
             $0.beforeFailure = before
         }
     }
+    /// What happens while the next start is under way, which succeeds.
+    func duringNextStart(_ body: @escaping @Sendable (VirtualMachineSpec) async -> Void) { state.withLock { $0.whileStarting = body } }
     /// The next ends leave a zombie.
     func forgetToReap(_ count: Int) { state.withLock { $0.zombies = count } }
     var current: [RunningMachine] { state.withLock { Array($0.machines.values) } }
@@ -60,6 +64,7 @@ final class FakeMachines: VirtualMachines {
         state.withLock {
             $0.machines[spec.name] = RunningMachine(name: spec.name, uuid: spec.uuid, pid: process.pid, state: .running)
         }
+        await state.withLock { $0.whileStarting.take() }?(spec)
         return process.pid
     }
 
@@ -94,6 +99,7 @@ final class FakeStubs: Sendable {
         var process: ProcessIdentity?
         var interface: StubInterface?
         var arguments: [String] = []
+        var closeDelay = 0.0
     }
 
     private let state = Mutex(State())
@@ -111,9 +117,13 @@ final class FakeStubs: Sendable {
     /// What the NIC's driver says, whatever it is asked or told.
     func describe(_ interface: StubInterface) { state.withLock { $0.interface = interface } }
 
+
+    /// The next `close` is answered so many seconds late, and so is whatever comes after it.
+    func dawdle(_ seconds: Double) { state.withLock { $0.closeDelay = seconds } }
+
     func spawn(_ arguments: [String]) throws(SupervisionError) -> ProcessIdentity {
-        state.withLock { $0.arguments = arguments }
         diary.write("start stub")
+        state.withLock { $0.arguments = arguments }
         let process = try StubProcess.spawn("/bin/sleep", ["600"], log: "/dev/null")
         let listener = listen()
         state.withLock {
@@ -195,7 +205,12 @@ final class FakeStubs: Sendable {
             state.withLock { $0.generation = generation }
             diary.write("open \(generation)")
         case .close:
-            state.withLock { $0.ready = false }
+            let delay = state.withLock { state in
+                defer { state.closeDelay = 0 }
+                state.ready = false
+                return state.closeDelay
+            }
+            if delay > 0 { Thread.sleep(forTimeInterval: delay) }
             diary.write("close")
         case .inject(let fault): diary.write("inject \(fault.rawValue)")
         case .fail: diary.write("fail")
@@ -240,7 +255,7 @@ final class FakeWorld: Sendable {
     let log: EventLog
     let place: Surroundings
 
-    init() throws {
+    init(stubPatience: Double = 20) throws {
         directory = NSTemporaryDirectory() + "drover-\(UUID().uuidString.prefix(8))"
         let run = RunDirectory(path: directory)
         try run.create(for: ["d"])
@@ -251,10 +266,19 @@ final class FakeWorld: Sendable {
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         log = EventLog(path: run.events, logger: logger)
-        place = Surroundings(
+        var place = Surroundings(
             run: run, cacheDirectory: directory, spawnStub: { arguments, _ throws(SupervisionError) in try stubs.spawn(arguments) },
             accelerator: .tcg,
             machines: machines, devices: FakeDevices(), log: log, logLevel: "info")
+        place.stubPatience = stubPatience
+        self.place = place
+    }
+
+    /// From wherever it is to ready, at this generation.
+    func bringUp(_ runner: DDOSRunner, generation: UInt64 = 1) async -> Bool {
+        guard await runner.wait(for: [.booting], seconds: 30) else { return false }
+        stubs.send(.sessionReady(generation: generation, disks: [], replayed: 0))
+        return await runner.wait(for: [.ready], seconds: 10)
     }
 
     func runner(_ change: (inout DDOSConfiguration) -> Void = { _ in }) -> DDOSRunner {

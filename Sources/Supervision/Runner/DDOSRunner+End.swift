@@ -1,5 +1,6 @@
 import Accounting
 import ControlModel
+import DroverConfiguration
 import Foundation
 import Hypervisor
 import StubControl
@@ -7,15 +8,7 @@ import StubControl
 extension DDOSRunner {
     /// Ends a life for certain: the session closed, the VMM gone and reaped. Only after this may another one begin.
     func fence(_ generation: UInt64, _ reason: String) async {
-        if let stub {
-            do {
-                _ = try await stub.connection.call(.close(reason: reason), seconds: 2)
-            } catch {
-                // It would hold on to the dead session; requests in flight end with it, their clients reconnect.
-                place.log.append(.warning, "\(error); replacing it", ddos: name)
-                await dropStub()
-            }
-        }
+        let late = await closeSession(reason)
         if life != nil { lastConsoleLines = ConsoleLog.tail(path: place.run.consoleLog(name), lines: 40) }
         // The last moment at which the process's times can be read.
         vmmMeter.sample()
@@ -30,8 +23,38 @@ extension DDOSRunner {
         }
         vmmMeter.end()
         life?.vmm = nil
+        if let late { await waitForStub(late) }
         if machine.isStoppingForGood { await giveBackDevice() }
         send(.fenced(generation: generation))
+    }
+
+    /// Has the stub end its session with the life that ends. Returns a stub that has not answered soon: the fence does not wait for it.
+    private func closeSession(_ reason: String) async -> StubConnection? {
+        guard let connection = stub?.connection else { return nil }
+        do {
+            _ = try await connection.call(.close(reason: reason), seconds: min(2, place.stubPatience))
+        } catch SupervisionError.stubSilent {
+            return connection
+        } catch {
+            await replace(connection, error)
+        }
+        return nil
+    }
+
+    /// Commands are answered in order: whoever answers has closed its session.
+    private func waitForStub(_ connection: StubConnection) async {
+        do {
+            _ = try await connection.status(seconds: place.stubPatience)
+        } catch {
+            await replace(connection, error)
+        }
+    }
+
+    /// It would hold on to the dead session; requests in flight end with it, their clients reconnect.
+    private func replace(_ connection: StubConnection, _ error: any Error) async {
+        guard stub?.connection === connection else { return }
+        place.log.append(.warning, "\(error); replacing it", ddos: name)
+        await dropStub()
     }
 
     /// Only after a stop: between lives, and in quarantine, the host's driver has no business with a device that a driver crashed on.
@@ -45,6 +68,12 @@ extension DDOSRunner {
 
     /// Asks the stub to end, and sees to it that it does.
     func stopStub() async {
+        await endStub()
+        disks = []
+        send(.stubStopped)
+    }
+
+    func endStub() async {
         if let stub {
             await readRequests()
             // Its hang-up is expected now.
@@ -56,13 +85,11 @@ extension DDOSRunner {
             stub.connection.close()
         }
         await endDyingStub()
-        disks = []
-        send(.stubStopped)
     }
 
     func failRequests(_ reason: String) async {
         do {
-            _ = try await stub?.connection.call(.fail(reason: reason), seconds: 5)
+            _ = try await stub?.connection.call(.fail(reason: reason), seconds: place.stubPatience)
         } catch {
             place.log.append(.warning, "requests cannot be failed: \(error)", ddos: name)
         }
@@ -151,6 +178,8 @@ extension DDOSRunner {
     private func ended(_ failure: DDOSMachine.Input) {
         if case .failed(let generation, let cause, _) = failure, generation == panicking, cause != .panic { return }
         if isStartingVMM {
+            // Late news of an earlier life must not stand for this one's.
+            guard case .failed(let generation, _, _) = failure, generation == life?.generation else { return }
             endBeforeAnswer = endBeforeAnswer ?? failure
         } else {
             send(failure)
@@ -176,8 +205,18 @@ extension DDOSRunner {
         case .stopped(.crashed): fail(.panic, panicReason)
         case .stopped(.failed), .stopped(.other): fail(.vmmGone, "the VMM is gone: killed or crashed")
         case .stopped(.destroyed): fail(.vmmGone, "somebody else destroyed the VM")
+        case .diskFailed(let stops): diskFailed(stops)
         case .started, .resumed, .paused: break
         }
+    }
+
+    private func diskFailed(_ stops: Bool) {
+        guard case .emulated(_, let backing) = configuration.device else { return }
+        let path = backing.path(runDirectory: place.run.path, cacheDirectory: place.cacheDirectory)
+        let effect = stops ? "the VM was paused" : "the disk's clients get errors"
+        let remedy = stops ? "make room (`df \(path)`), then `drover restart \(name)`" : "make room (`df \(path)`)"
+        place.log.append(
+            .warning, "\(effect): the host cannot read or write \(path), its file system is full or broken; \(remedy)", ddos: name)
     }
 
     /// Not in ``heard(_:)``'s own time: other DD/OSs' events are waiting behind it.

@@ -32,15 +32,16 @@ extension DDOSRunner {
         await endDyingStub()
         do {
             try await ensureInterface()
-            if stub != nil { return send(.stubReady) }
+            if try await keepsStub() { return send(.stubReady) }
             // A new stub takes a dead one's socket over. One on which somebody answers is not ours.
             if let socket = nbdSocket, StubProcess.isServed(socket) { throw SupervisionError.socketInUse(name: name, path: socket) }
             let log = place.run.stubLog(name)
             let logSize = (try? FileManager.default.attributesOfItem(atPath: log))?[.size] as? Int ?? 0
             unlink(place.run.controlSocket(name))
+            let settings = stubSettings
             let process = try place.spawnStub(stubArguments, log)
             let connection = await StubConnection.connect(
-                name: name, path: place.run.controlSocket(name), seconds: 10,
+                name: name, path: place.run.controlSocket(name), seconds: place.stubPatience,
                 isAlive: {
                     // Reaps it, if it ended.
                     waitpid(process.pid, nil, WNOHANG)
@@ -50,8 +51,8 @@ extension DDOSRunner {
                 await StubProcess.kill(process)
                 throw SupervisionError.stubEnded(name: name, log: StubProcess.lastWords(log, after: logSize))
             }
-            take(connection, of: process)
-            _ = try await connection.status(seconds: 5)
+            take(connection, of: process, settings: settings)
+            _ = try await connection.status(seconds: place.stubPatience)
             try await rememberSettings(connection)
             place.log.append(.stubStarted, "client stub started, pid \(process.pid)", ddos: name)
             send(.stubReady)
@@ -60,6 +61,20 @@ extension DDOSRunner {
             send(.startFailed(generation: generation, reason: explanation(of: error)))
         }
     }
+
+    /// Whether the stub that there is will do. One that was told other settings will not where somebody asked for a restart: its clients
+    /// have to reconnect. After a failure they must not notice, so then the change waits.
+    private func keepsStub() async throws -> Bool {
+        defer { takesNewSettings = false }
+        guard let stub else { return false }
+        guard takesNewSettings, stub.settings != stubSettings else { return true }
+        place.log.append(.warning, "its configuration has changed: the client stub is replaced, and its clients reconnect", ddos: name)
+        await endStub()
+        return false
+    }
+
+    /// What a stub is told at its start: one that was told otherwise has to be replaced for a change to count.
+    private var stubSettings: [String] { stubArguments + (configuration.network.map { ["\($0.settings)"] } ?? []) }
 
     private var stubArguments: [String] {
         if let networkStubArguments { return networkStubArguments }
@@ -75,8 +90,8 @@ extension DDOSRunner {
     }
 
     /// From now on this is the stub; its events go to the machine.
-    func take(_ connection: StubConnection, of process: ProcessIdentity) {
-        stub = Stub(process: process, connection: connection)
+    func take(_ connection: StubConnection, of process: ProcessIdentity, settings: [String]?) {
+        stub = Stub(process: process, connection: connection, settings: settings)
         stubMeter.begin(process)
         Task { [weak self] in
             for await event in connection.events { await self?.heard(event, from: connection) }
@@ -87,7 +102,7 @@ extension DDOSRunner {
     func openSession(_ generation: UInt64) async {
         do {
             guard let stub else { throw SupervisionError.stubDisconnected(name: name) }
-            _ = try await stub.connection.call(.open(generation: generation), seconds: 5)
+            _ = try await stub.connection.call(.open(generation: generation), seconds: place.stubPatience)
             send(.sessionOpened(generation: generation))
         } catch {
             // A stub that does not obey is of no use.

@@ -18,6 +18,8 @@ actor DDOSRunner {
 
     var machine: DDOSMachine
     var stub: Stub?
+    /// Somebody asked for a restart: what changed in the configuration counts from the next start on, for the stub too.
+    var takesNewSettings = false
     /// A stub that hung up or disobeyed, until it is certainly gone.
     var dying: ProcessIdentity?
     var life: StateFile.Life?
@@ -58,6 +60,8 @@ actor DDOSRunner {
     struct Stub {
         var process: ProcessIdentity
         var connection: StubConnection
+        /// What it was told at its start; nil: a supervisor that did not say started it.
+        var settings: [String]?
     }
 
     init(_ configuration: DDOSConfiguration, cid: UInt32, place: Surroundings) {
@@ -74,6 +78,11 @@ actor DDOSRunner {
     /// adopt, such as the death of a VM in that very moment, comes after.
     func send(_ input: DDOSMachine.Input) {
         guard hasBegun else { return early.append(input) }
+        switch input {
+        case .restartRequested: takesNewSettings = true
+        case .startRequested: takesNewSettings = takesNewSettings || machine.phase == .quarantined
+        default: break
+        }
         for effect in machine.handle(input, at: place.now()) { perform(effect) }
         save()
         for watcher in watchers.values { watcher(machine.phase) }
@@ -178,7 +187,7 @@ actor DDOSRunner {
         let state = StateFile(
             bootID: StateFile.currentBootID, name: name, record: machine.record, phase: machine.phase, life: life, stub: stub?.process,
             vmmMeter: vmmMeter, stubMeter: stubMeter, pastRequests: pastRequests, nbdSocket: nbdSocket,
-            configuration: Self.digest(configuration))
+            configuration: Self.digest(configuration), stubSettings: stub?.settings)
         guard state != saved else { return }
         do {
             try state.save(place.run.state(name))

@@ -9,7 +9,7 @@ extension Configuration {
         }
         guard let data = FileManager.default.contents(atPath: file) else {
             let reason = FileManager.default.fileExists(atPath: file) ? "it cannot be read" : "there is no such file"
-            throw fail("\(reason); name a configuration with --config, or start from one in Configs/")
+            throw fail("\(reason); name one with --file (droverd: --config), or start from one in Configs/")
         }
         guard data.count <= Self.sizeLimit else { throw fail("it is larger than \(Self.sizeLimit >> 10) KiB, so it is no configuration") }
         guard let text = String(data: data, encoding: .utf8) else { throw fail("it is not UTF-8 text") }

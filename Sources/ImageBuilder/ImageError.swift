@@ -41,6 +41,16 @@ public enum ImageError: Error, Sendable, Equatable {
     case cancelled
 }
 
+extension ImageError {
+    /// Whether what was named does not exist, rather than that something failed.
+    public var isNotFound: Bool {
+        switch self {
+        case .noSuchRecipe, .noSuchImage: true
+        default: false
+        }
+    }
+}
+
 extension ImageError: CustomStringConvertible {
     public var description: String {
         switch self {

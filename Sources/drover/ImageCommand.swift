@@ -47,7 +47,7 @@ struct ImageBuild: AsyncParsableCommand {
                 recipe: recipe, modaliases: modaliases, extraModules: extraModules, serverStub: stub,
                 progress: { if !quiet { Complaint.progress($0.description) } })
         } catch {
-            throw Complaint(error.description)
+            throw Complaint(error.description, status: error.isNotFound ? 4 : 1)
         }
         try output.print(image.manifest) { _ in ImageInspect.text(image) }
     }

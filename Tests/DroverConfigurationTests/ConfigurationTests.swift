@@ -215,7 +215,8 @@ struct ConfigurationTests {
         } catch {
             #expect(
                 "\(error)"
-                    == "/nowhere/drover.yaml: there is no such file; name a configuration with --config, or start from one in Configs/")
+                    == "/nowhere/drover.yaml: there is no such file; name one with --file (droverd: --config), or start from one in Configs/"
+            )
         }
     }
 }

@@ -61,6 +61,7 @@ import Testing
             try await archive.builder.build(recipe: "../test", modaliases: [], serverStub: stub)
         }
         #expect(error == .noSuchRecipe(name: "../test", directory: archive.scratch.file("Images"), known: ["test"]))
+        #expect(error?.isNotFound == true)
     }
 
     @Test func aDeviceWithoutADriverIsNamed() async throws {

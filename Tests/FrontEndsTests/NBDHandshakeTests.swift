@@ -90,7 +90,7 @@ struct HandshakeClient {
         #expect(client.replies.map(\.type) == [2, 2, 1])
     }
 
-    @Test(arguments: [(UInt32(5), UInt32(0x8000_0002)), (9, 0x8000_0001), (10, 0x8000_0001), (11, 0x8000_0001), (77, 0x8000_0001)])
+    @Test(arguments: [(UInt32(5), UInt32(0x8000_0002)), (9, 0x8000_0003), (10, 0x8000_0003), (11, 0x8000_0001), (77, 0x8000_0001)])
     func whatIsNotOfferedIsRefusedAndTheHagglingGoesOn(option: UInt32, reply: UInt32) {
         var client = HandshakeClient()
         #expect(client.feed(HandshakeClient.flags(3) + HandshakeClient.option(option, [1, 2, 3])).step == .needsInput)

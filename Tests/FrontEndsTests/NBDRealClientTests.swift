@@ -22,6 +22,14 @@ import Testing
         #expect(export["description"] as? String == "disk of a Drover DD/OS")
     }
 
+    @Test func nbdinfoMapsTheDiskAsData() throws {
+        let server = try ServerFixture(exports: [ServerFixture.export("nvme0n1", readOnly: true)])
+        defer { server.stop() }
+        let map = try server.run(["nbdinfo", "--map", server.uri()]).split(separator: " ", omittingEmptySubsequences: true)
+        #expect(map.prefix(2) == ["0", "\(ServerFixture.diskSize)"] && map.last == "data\n")
+        #expect(try server.run(["nbdinfo", "--json", server.uri()]).contains("base:allocation"))
+    }
+
     @Test func nbdinfoListsEveryExport() throws {
         let server = try ServerFixture(exports: [ServerFixture.export("nvme0n1"), ServerFixture.export("sda", blockSize: 4096)])
         defer { server.stop() }

@@ -26,7 +26,9 @@ extension NBDHandshake {
         case .startTLS:
             // A Unix socket, guarded by its file's mode.
             reply(to: raw, .policy, "TLS is not offered on this socket", output: &output)
-        case .listMetaContext, .setMetaContext, .extendedHeaders, nil:
+        case .listMetaContext, .setMetaContext:
+            answerMetaContext(option: raw, data, exports: exports, output: &output)
+        case .extendedHeaders, nil:
             reply(to: raw, .unsupported, output: &output)
         }
         return nil
@@ -132,7 +134,7 @@ extension NBDHandshake {
         output.append(contentsOf: bytes)
     }
 
-    private func header(of option: UInt32, _ type: NBDOptionReply, length: Int, output: inout [UInt8]) {
+    func header(of option: UInt32, _ type: NBDOptionReply, length: Int, output: inout [UInt8]) {
         output.appendBigEndian(NBDMagic.optionReply)
         output.appendBigEndian(option)
         output.appendBigEndian(type.rawValue)

@@ -49,6 +49,8 @@ public struct NBDHandshake: Sendable {
     var optionCount = 0
     var omitsZeroes = false
     var structuredReplies = false
+    /// The export of which the client wants to know which parts hold data (the metadata context `base:allocation`).
+    public internal(set) var allocationExport: Int?
     /// Why no export can be listed or chosen now; nil: they can. A client that asks for one is told, and cut off.
     public var refusal: String?
 

@@ -21,6 +21,17 @@ public enum NBDReply {
         encodeSimple(error: 0, cookie: request.cookie, into: &output)
     }
 
+    /// The reply to BLOCK_STATUS, which only clients with structured replies send: one extent, all of it data.
+    ///
+    /// - Returns: its size in bytes.
+    public static func encodeStatus(_ request: NBDRequest, into output: inout MutableSpan<UInt8>) -> Int {
+        encodeChunk(.blockStatus, cookie: request.cookie, length: 12, into: &output)
+        output.store(NBDAllocation.identifier, at: 20)
+        output.store(request.length, at: 24)
+        output.store(NBDAllocation.data, at: 28)
+        return 32
+    }
+
     /// An error reply; a structured one carries a message for people.
     ///
     /// - Returns: its size in bytes.

@@ -38,10 +38,11 @@ public struct NBDRequest: Sendable, Equatable {
     /// without having asked for the export's limits.
     public static let maximumSkippedPayload: UInt32 = 64 << 20
 
-    /// Checks everything about a request before it goes anywhere; nothing behind this function checks again.
+    /// Checks everything about a request before it goes anywhere; nothing behind this function checks again. `allocation`: the client
+    /// has chosen the metadata context `base:allocation`.
     ///
     /// proto.md, "Request types", "Command flags", "Block size constraints", "Error values".
-    public func verdict(on export: NBDExport, structuredReplies: Bool) -> Verdict {
+    public func verdict(on export: NBDExport, structuredReplies: Bool, allocation: Bool = false) -> Verdict {
         guard let command = NBDCommand(rawValue: untrustedType) else { return .refuse(.invalid) }
 
         var allowed: NBDCommandFlags = export.canFlush ? .fua : []
@@ -54,6 +55,8 @@ public struct NBDRequest: Sendable, Equatable {
             if length > Self.maximumSkippedPayload { return .close }
         case .writeZeroes:
             allowed.insert(.noHole)
+        case .blockStatus:
+            allowed.insert(.requestOne)
         case .flush, .trim:
             break
         }
@@ -62,7 +65,7 @@ public struct NBDRequest: Sendable, Equatable {
         switch command {
         case .write, .trim, .writeZeroes:
             if export.isReadOnly { return .refuse(.notPermitted) }
-        case .read, .flush, .disconnect:
+        case .read, .flush, .disconnect, .blockStatus:
             break
         }
         switch command {
@@ -74,6 +77,8 @@ public struct NBDRequest: Sendable, Equatable {
             guard export.canWriteZeroes else { return .refuse(.invalid) }
         case .read, .write:
             guard length <= export.maximumPayload else { return .refuse(.overflow) }
+        case .blockStatus:
+            guard allocation else { return .refuse(.invalid) }
         case .disconnect:
             break
         }

@@ -184,7 +184,9 @@ extension NBDServer where Service: ~Copyable {
             connections[client].phase = .transmission
             connections[client].export = export
             connections[client].structuredReplies = structuredReplies
-            connections[client].machine = NBDTransmission(export: exports[export], structuredReplies: structuredReplies)
+            connections[client].machine = NBDTransmission(
+                export: exports[export], structuredReplies: structuredReplies,
+                allocation: connections[client].handshake.allocationExport == export)
         case .close:
             connections[client].closesAfterOutput = true
         }

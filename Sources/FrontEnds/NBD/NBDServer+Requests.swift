@@ -83,6 +83,9 @@ extension NBDServer where Service: ~Copyable {
                 buffer: pending[index].buffer, tag: UInt64(index))
         case .flush, .disconnect:
             service.submit(export: export, operation: .flush, offset: 0, length: 0, fua: false, buffer: nil, tag: UInt64(index))
+        case .blockStatus:
+            // Nobody has to be asked.
+            unsafe reply(index, Int(pending[index].client), data: nil) { NBDReply.encodeStatus(request, into: &$0) }
         case .trim:
             submitPiece(index, export, .discard, largest: service.exports[export].maxDiscardBytes, service: &service)
         case .writeZeroes:
@@ -128,7 +131,7 @@ extension NBDServer where Service: ~Copyable {
             unsafe reply(index, client, data: nil) { NBDReply.encodeDone(request, into: &$0) }
         case .write where isLong && request.flags.contains(.fua) && !pending[index].flushing:
             flushPieces(index, client, service: &service)
-        case .write, .flush, .disconnect:
+        case .write, .flush, .disconnect, .blockStatus:
             unsafe reply(index, client, data: nil) { NBDReply.encodeDone(request, into: &$0) }
         }
     }

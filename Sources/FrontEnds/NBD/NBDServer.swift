@@ -7,8 +7,8 @@ public import LinuxSystem
 ///
 /// All state is here, in values that live as long as the server: connections and requests in tables, each with a bound
 /// (``NBDLimits``). Nothing is allocated per request that the disk takes as a whole. Requests are understood by
-/// ``NBDTransmission``, checked by ``NBDRequest/verdict(on:structuredReplies:)``, and know nothing of the socket; the socket part
-/// moves bytes between the socket and the service's buffers:
+/// ``NBDTransmission``, checked by ``NBDRequest/verdict(on:structuredReplies:allocation:)``, and know nothing of the socket; the
+/// socket part moves bytes between the socket and the service's buffers:
 ///
 /// - one receive brings as many requests as there are; the rest of a long write is received straight into its buffer,
 /// - the replies of one turn of the loop leave with one `sendmsg`, the data of reads straight from its buffers.

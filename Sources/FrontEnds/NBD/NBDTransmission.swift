@@ -20,14 +20,17 @@ public struct NBDTransmission: Sendable {
 
     public let export: NBDExport
     public let structuredReplies: Bool
+    /// The client may ask which parts hold data.
+    public let allocation: Bool
     /// Bytes of the accepted write's data that are still to come.
     public private(set) var payload = 0
     /// Bytes of a refused write's data that are still to come.
     public private(set) var skipping = 0
     private var ended: Event?
 
-    public init(export: NBDExport, structuredReplies: Bool) {
+    public init(export: NBDExport, structuredReplies: Bool, allocation: Bool = false) {
         self.export = export
+        self.allocation = allocation
         self.structuredReplies = structuredReplies
     }
 
@@ -57,7 +60,7 @@ public struct NBDTransmission: Sendable {
         let request = NBDRequest(
             flags: NBDCommandFlags(rawValue: flags), type: type, cookie: cookie, offset: offset, length: length)
 
-        switch request.verdict(on: export, structuredReplies: structuredReplies) {
+        switch request.verdict(on: export, structuredReplies: structuredReplies, allocation: allocation) {
         case .accept(.disconnect):
             return end(.disconnect)
         case .accept(let command):

@@ -20,6 +20,16 @@ struct NBDHandshakeFlags: OptionSet, Sendable {
     static let known: NBDHandshakeFlags = [.fixedNewstyle, .noZeroes]
 }
 
+/// The metadata context that is offered: which parts of a disk hold data. All do, as far as this side knows: it is the device that has
+/// blocks or none.
+enum NBDAllocation {
+    static let name = "base:allocation"
+    /// Chosen here, and the same in every negotiation.
+    static let identifier: UInt32 = 1
+    /// Neither a hole nor known to read as zeroes.
+    static let data: UInt32 = 0
+}
+
 /// What a client asks for during the handshake. Others are answered with `NBD_REP_ERR_UNSUP`.
 enum NBDOption: UInt32, Sendable {
     case exportName = 1
@@ -39,6 +49,7 @@ enum NBDOptionReply: UInt32, Sendable {
     case acknowledge = 1
     case server = 2
     case info = 3
+    case metaContext = 4
     case unsupported = 0x8000_0001
     case policy = 0x8000_0002
     case invalid = 0x8000_0003
@@ -78,6 +89,7 @@ public enum NBDCommand: UInt16, Sendable {
     case flush = 3
     case trim = 4
     case writeZeroes = 6
+    case blockStatus = 7
 }
 
 /// Flags of a request.
@@ -90,6 +102,8 @@ public struct NBDCommandFlags: OptionSet, Sendable {
     public static let noHole = NBDCommandFlags(rawValue: 1 << 1)
     /// The data of a read comes in one chunk.
     public static let dontFragment = NBDCommandFlags(rawValue: 1 << 2)
+    /// One extent is enough of an answer to BLOCK_STATUS.
+    public static let requestOne = NBDCommandFlags(rawValue: 1 << 3)
     /// WRITE_ZEROES must fail at once when it is not faster than writing. Not offered here.
     public static let fastZero = NBDCommandFlags(rawValue: 1 << 4)
 }
@@ -124,5 +138,6 @@ public enum NBDError: UInt32, Sendable {
 enum NBDChunk: UInt16, Sendable {
     case none = 0
     case offsetData = 1
+    case blockStatus = 5
     case error = 0x8001
 }

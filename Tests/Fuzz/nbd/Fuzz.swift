@@ -41,7 +41,8 @@ private struct FuzzedClient {
                 case .needsInput: continue
                 case .close: return
                 case .transmission(let export, let structured):
-                    transmission = NBDTransmission(export: exports[export], structuredReplies: structured)
+                    transmission = NBDTransmission(
+                        export: exports[export], structuredReplies: structured, allocation: handshake.allocationExport == export)
                 }
             }
             var position = 0
@@ -67,6 +68,10 @@ private struct FuzzedClient {
             case .request(let request, let command):
                 check(request, command)
                 var span = reply.mutableSpan
+                if command == .blockStatus {
+                    precondition(structured && transmission?.allocation == true, "clients without structured replies cannot ask")
+                    _ = NBDReply.encodeStatus(request, into: &span)
+                }
                 _ = NBDReply.encodeRead(request, structured: structured, into: &span)
             }
         }
@@ -79,6 +84,6 @@ private struct FuzzedClient {
         precondition(request.offset % UInt64(export.minimumBlock) == 0 && request.length % export.minimumBlock == 0)
         precondition(request.offset + UInt64(request.length) <= export.size)
         if command == .read || command == .write { precondition(request.length <= export.maximumPayload) }
-        if command != .read { precondition(!export.isReadOnly) }
+        if command != .read, command != .blockStatus { precondition(!export.isReadOnly) }
     }
 }

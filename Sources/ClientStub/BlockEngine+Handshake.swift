@@ -167,10 +167,13 @@ extension BlockEngine {
         guard new.blockSize == old.blockSize, new.readOnly == old.readOnly else {
             throw .violation("\(old.name) has another block size or is read-only now")
         }
-        // What clients were promised has to be kept: no smaller requests, no fewer operations.
-        guard new.maxRequestBytes >= old.maxRequestBytes, new.maxDiscardBytes >= old.maxDiscardBytes,
-            new.maxWriteZeroesBytes >= old.maxWriteZeroesBytes, new.canFlush || !old.canFlush
+        // What clients were promised has to be kept: no fewer operations.
+        guard new.maxRequestBytes >= old.maxRequestBytes, new.canDiscard || !old.canDiscard, new.canWriteZeroes || !old.canWriteZeroes,
+            new.canFlush || !old.canFlush
         else { throw .violation("\(old.name) can do less than it could in its first life") }
+        guard requests.held(export: place, .writeZeroes, longerThan: new.maxWriteZeroesBytes).isEmpty else {
+            throw .violation("\(old.name) zeroes at most \(new.maxWriteZeroesBytes) bytes at once now, and a longer request waits")
+        }
         guard serial == serials[place] else {
             func words(_ serial: String) -> String { serial.isEmpty ? "no serial number" : "the serial number '\(serial)'" }
             throw .violation("\(old.name) is another disk: it has \(words(serial)), and had \(words(serials[place]))")
@@ -241,12 +244,22 @@ extension BlockEngine {
         while queueOfExport.count <= export { queueOfExport.append(-1) }
         guard queueOfExport[export] < 0 else { throw .violation("two disks are the same") }
         queueOfExport[export] = place
-        if !exportsKnown {
+        if exportsKnown {
+            adopt(disk, as: export)
+        } else {
             handshake?.found.append(disk)
             handshake?.serials.append(serial)
         }
         handshake?.devices.removeFirst()
         if hand.devices.count > 1 { try askInfo(&outbox) } else { try finishHandshake() }
+    }
+
+    /// How much a disk discards or zeroes at once is its kernel's to say, and this life may have another kernel. Front ends ask anew for
+    /// each piece. A discard that waits and is too long now is done: it is a hint, and the disk may do nothing.
+    private mutating func adopt(_ disk: BlockExport, as export: Int) {
+        exports[export].maxDiscardBytes = disk.maxDiscardBytes
+        exports[export].maxWriteZeroesBytes = disk.maxWriteZeroesBytes
+        for index in requests.held(export: export, .discard, longerThan: disk.maxDiscardBytes) { finish(index, .ok) }
     }
 
     private mutating func finishHandshake() throws(SessionEnd) {

@@ -37,7 +37,7 @@ public struct BlockExport: Sendable, Equatable {
     /// bytes. Front ends split what is longer: pieces of one request are independent requests here, so that the first
     /// is under way while the next is still being received.
     public var maxRequestBytes: UInt32
-    /// Largest discard, in bytes; 0 when ``canDiscard`` is false.
+    /// Largest discard, in bytes; 0 when ``canDiscard`` is false. This and the next may be others in a later life.
     public var maxDiscardBytes: UInt32
     /// Largest write-zeroes, in bytes; 0 when ``canWriteZeroes`` is false.
     public var maxWriteZeroesBytes: UInt32

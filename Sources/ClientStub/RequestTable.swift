@@ -99,6 +99,18 @@ struct RequestTable: ~Copyable {
         return held[export].head
     }
 
+    /// Requests of one kind that are held for this export and longer than `limit` bytes.
+    func held(export: Int, _ operation: BlockOperation, longerThan limit: UInt32) -> [UInt32] {
+        var found: [UInt32] = []
+        var index = firstHeld(export: export) ?? Self.none
+        while index != Self.none {
+            let request = entries[Int(index)]
+            if request.operation == operation, request.length > limit { found.append(index) }
+            index = request.next
+        }
+        return found
+    }
+
     /// The request that is in flight for the longest time.
     var firstInFlight: UInt32? { flying.head == Self.none ? nil : flying.head }
 

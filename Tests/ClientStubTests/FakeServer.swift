@@ -18,6 +18,8 @@ final class FakeServer {
     var blockSize: UInt32 = 512
     var features: VirtioBlockFeatures = [.version1, .flush, .blockSize, .discard, .writeZeroes, .indirectDescriptors, .eventIndex]
     var queueSize: UInt32 = 64
+    var discardSectors: UInt32 = 128
+    var zeroesSectors: UInt32 = 128
     /// Changes what a request ends with, before the client sees it.
     var tamper: (inout Finish) -> Void = { _ in }
     /// Operations in the order in which they were served.
@@ -87,9 +89,9 @@ final class FakeServer {
             var configuration = VirtioBlockConfiguration()
             configuration.capacity = UInt64(disk.count / 512)
             configuration.blockSize = blockSize
-            configuration.maximumDiscardSectors = 128
+            configuration.maximumDiscardSectors = discardSectors
             configuration.maximumDiscardSegments = 1
-            configuration.maximumWriteZeroesSectors = 128
+            configuration.maximumWriteZeroesSectors = zeroesSectors
             configuration.maximumWriteZeroesSegments = 1
             let bytes = configuration.encoded()
             try outbox.config(device: device, token: token, generation: 0, offset: 0, data: bytes.span)

@@ -133,6 +133,39 @@ struct ReplayTests {
         for tag in 0..<4 { #expect(fixture.server.disk[tag * longest + longest - 1] == UInt8(tag + 1)) }
     }
 
+    @Test func aKernelThatDiscardsLessAtOnceIsNoReasonToRefuseALife() throws {
+        let fixture = try EngineFixture()
+        try fixture.connect { $0.patience = 0 }
+        func submit(_ operation: BlockOperation, _ length: UInt32, _ tag: UInt64) {
+            fixture.engine.submit(export: 0, operation: operation, offset: 0, length: length, fua: false, buffer: nil, tag: tag)
+        }
+        submit(.discard, 65536, 1)
+        submit(.discard, 4096, 2)
+        try fixture.turn()
+        fixture.engine.endSession(SessionEnd(.hangUp, "another kernel"), now: fixture.now)
+        try fixture.connect(generation: 2) {
+            $0.discardSectors = 64
+            $0.patience = 0
+        }
+        #expect(fixture.completions() == [1: .ok], "a hint that is too long now")
+        submit(.discard, 65536, 3)
+        #expect(fixture.completions() == [3: .invalid])
+        fixture.server.patience = .max
+        try fixture.turn()
+        #expect(fixture.completions() == [2: .ok])
+        // Zeroes are no hint.
+        fixture.server.patience = 0
+        submit(.writeZeroes, 65536, 4)
+        try fixture.turn()
+        fixture.engine.endSession(SessionEnd(.hangUp, "another kernel"), now: fixture.now)
+        let end = #expect(throws: SessionEnd.self) { try fixture.connect(generation: 3) { $0.zeroesSectors = 64 } }
+        #expect(end?.reason == "vda zeroes at most 32768 bytes at once now, and a longer request waits")
+        fixture.engine.endSession(try #require(end), now: fixture.now)
+        try fixture.connect(generation: 4)
+        try fixture.turn()
+        #expect(fixture.completions() == [4: .ok])
+    }
+
     @Test func aPoolThatCannotHoldWhatIsHeldIsRefused() throws {
         let fixture = try EngineFixture(EngineConfiguration(), diskBytes: 8 << 20)
         try fixture.connect(poolBytes: 16 << 20)

@@ -120,6 +120,8 @@ public actor Supervisor: Service {
         let running = try await hypervisor.running()
         let left = await endOrphans(running, "left by a droverd that has died", keepingLogs: true)
         await passthrough.settle(users: [:], log: log)
+        // Of one that was killed; the lock says that nobody else serves it.
+        unlink(directory.apiSocket)
         log.append(
             .supervisorStopped, left.isEmpty ? "droverd ends; every DD/OS is stopped" : "droverd ends; some DD/OSs could not be stopped")
         log.finish()

@@ -67,11 +67,10 @@ private struct FuzzedClient {
                 precondition(NBDReply.encodeError(error, to: request, structured: structured, into: &span) <= NBDReply.maximumSize)
             case .request(let request, let command):
                 check(request, command)
+                let mayAsk = structured && transmission?.allocation == true
+                precondition(command != .blockStatus || mayAsk, "clients without structured replies cannot ask")
                 var span = reply.mutableSpan
-                if command == .blockStatus {
-                    precondition(structured && transmission?.allocation == true, "clients without structured replies cannot ask")
-                    _ = NBDReply.encodeStatus(request, into: &span)
-                }
+                if command == .blockStatus { _ = NBDReply.encodeStatus(request, into: &span) }
                 _ = NBDReply.encodeRead(request, structured: structured, into: &span)
             }
         }

@@ -1,7 +1,28 @@
-import Foundation
+public import Foundation
 
 /// libvirt's log of a machine: the command line of each life, and whatever QEMU printed on stderr.
-enum EmulatorLog {
+public enum EmulatorLog {
+    /// The last that QEMU itself said in a life, without the argument that it was about: why it gave up, if it did. Nil: it said nothing.
+    public static func lastWords(_ path: String, ofLife uuid: UUID) -> String? {
+        let size = size(path)
+        let from = size > window ? size - window : 0
+        guard let handle = FileHandle(forReadingAtPath: path) else { return nil }
+        defer { try? handle.close() }
+        guard (try? handle.seek(toOffset: from)) != nil, let data = try? handle.read(upToCount: Int(window)) else { return nil }
+        return lastWords(in: String(decoding: data, as: UTF8.self), ofLife: uuid)
+    }
+
+    /// Where libvirt keeps it, below the root of an embedded one.
+    public static func path(of machine: String, root: String) -> String { EmbeddedRoot(path: root, cache: "").log(of: machine) }
+
+    static func lastWords(in text: String, ofLife uuid: UUID) -> String? {
+        // The command line of the life names it.
+        guard let life = text.range(of: uuid.uuidString.lowercased(), options: .backwards) else { return nil }
+        return words(in: String(text[life.upperBound...])).last.map { ErrorMapping.stripped(ConsoleLog.printable($0)) }
+    }
+
+    private static let window: UInt64 = 256 << 10
+
     static func size(_ path: String) -> UInt64 {
         ((try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? NSNumber)?.uint64Value ?? 0
     }
@@ -11,7 +32,7 @@ enum EmulatorLog {
         guard let handle = FileHandle(forReadingAtPath: path) else { return [] }
         defer { try? handle.close() }
         try? handle.seek(toOffset: offset)
-        guard let data = try? handle.read(upToCount: 256 << 10) else { return [] }
+        guard let data = try? handle.read(upToCount: Int(window)) else { return [] }
         return words(in: String(decoding: data, as: UTF8.self))
     }
 

@@ -32,7 +32,8 @@ extension Rig {
         say("FAILED: \(error)")
         print("events:\n" + (await events.tail(40)))
         let names = (try? FileManager.default.contentsOfDirectory(atPath: runDirectory + "/ddos")) ?? []
-        let logs = ["droverd.log"] + names.sorted().flatMap { ["ddos/\($0)/stub.log", "ddos/\($0)/console.log", "libvirt/log/qemu/\($0).log"] }
+        let logs =
+            ["droverd.log"] + names.sorted().flatMap { ["ddos/\($0)/stub.log", "ddos/\($0)/console.log", "libvirt/log/qemu/\($0).log"] }
         for log in logs {
             let data = FileManager.default.contents(atPath: "\(runDirectory)/\(log)") ?? Data()
             print("\(log):\n\(String(decoding: data.suffix(3000), as: UTF8.self))")

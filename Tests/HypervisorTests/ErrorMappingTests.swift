@@ -83,6 +83,23 @@ import Testing
         #expect(EmulatorLog.words(in: log).map(ErrorMapping.stripped) == ["Could not open '/f': Permission denied"])
     }
 
+    @Test func theLastWordsAreThoseOfTheLifeThatIsAskedFor() throws {
+        let earlier = try #require(UUID(uuidString: "01020304-0506-0708-090a-0b0c0d0e0f10"))
+        let later = try #require(UUID(uuidString: "11121314-1516-1718-191a-1b1c1d1e1f20"))
+        let log = """
+            /usr/bin/qemu-system-x86_64 \\
+            -uuid \(earlier.uuidString.lowercased()) \\
+            2026-11-21T09:04:56.2Z qemu-system-x86_64: vfio: Unable to power on device
+            2026-11-21 09:05:00.000+0000: shutting down, reason=crashed
+            /usr/bin/qemu-system-x86_64 \\
+            -uuid \(later.uuidString.lowercased()) \\
+
+            """
+        #expect(EmulatorLog.lastWords(in: log, ofLife: later) == nil)
+        #expect(EmulatorLog.lastWords(in: String(log.prefix(300)), ofLife: earlier) == "vfio: Unable to power on device")
+        #expect(EmulatorLog.lastWords(in: log, ofLife: UUID()) == nil)
+    }
+
     @Test func errorsAreSentences() {
         let errors: [HypervisorError] = [
             .missingAccount(name: "libvirt-qemu"), .missingEmulator("/q"), .insufficientMemory(machine: "m", detail: "d"),

@@ -117,7 +117,6 @@ final class FakeStubs: Sendable {
     /// What the NIC's driver says, whatever it is asked or told.
     func describe(_ interface: StubInterface) { state.withLock { $0.interface = interface } }
 
-
     /// The next `close` is answered so many seconds late, and so is whatever comes after it.
     func dawdle(_ seconds: Double) { state.withLock { $0.closeDelay = seconds } }
 

@@ -168,7 +168,7 @@ extension DDOSRunner {
             for _ in 0..<30 where vmm.isRunning && panicking != generation { try? await Task.sleep(for: .milliseconds(10)) }
             if !vmm.isRunning {
                 return ended(
-                    .failed(generation: generation, cause: .vmmGone, reason: "the VMM, pid \(vmm.pid), is gone: killed or crashed"))
+                    .failed(generation: generation, cause: .vmmGone, reason: goneReason(vmm)))
             }
         }
         ended(.failed(generation: generation, cause: FailureCause(cause), reason: reason))
@@ -203,7 +203,7 @@ extension DDOSRunner {
             place.log.append(.warning, "the VM was paused: \(reason)", ddos: name)
         case .stopped(.shutdown): fail(.guestStopped, "the guest powered itself off")
         case .stopped(.crashed): fail(.panic, panicReason)
-        case .stopped(.failed), .stopped(.other): fail(.vmmGone, "the VMM is gone: killed or crashed")
+        case .stopped(.failed), .stopped(.other): fail(.vmmGone, goneReason(life.vmm))
         case .stopped(.destroyed): fail(.vmmGone, "somebody else destroyed the VM")
         case .diskFailed(let stops): diskFailed(stops)
         case .started, .resumed, .paused: break
@@ -224,6 +224,13 @@ extension DDOSRunner {
         await place.machines.finishPanic(name, consoleLog: place.run.consoleLog(name))
         guard self.life?.uuid == life.uuid else { return }
         ended(.failed(generation: life.generation, cause: .panic, reason: panicReason))
+    }
+
+    /// With QEMU's own last words, if it gave up by itself.
+    private func goneReason(_ vmm: ProcessIdentity?) -> String {
+        let log = EmulatorLog.path(of: name, root: place.run.libvirtRoot)
+        let said = life.flatMap { EmulatorLog.lastWords(log, ofLife: $0.uuid) }
+        return "the VMM\(vmm.map { ", pid \($0.pid)," } ?? "") is gone: " + (said.map { "it said: \($0)" } ?? "killed or crashed")
     }
 
     private var panicReason: String {

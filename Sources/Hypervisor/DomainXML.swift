@@ -79,7 +79,6 @@ struct DomainXML {
           <vcpu placement='static' current='\(spec.vcpus)'>\(possibleProcessors)</vcpu>
           <os>
             <type arch='x86_64' machine='q35'>hvm</type>
-        \(firmware)\
             <kernel>\(Escaping.xml(spec.kernel))</kernel>
             <initrd>\(Escaping.xml(spec.initrd))</initrd>
             <cmdline>\(Escaping.xml(spec.commandLine))</cmdline>
@@ -107,12 +106,6 @@ struct DomainXML {
         </domain>
 
         """
-    }
-
-    /// qboot instead of SeaBIOS where QEMU has it: a kernel that QEMU loads needs no drivers, boot menus or option ROMs before it.
-    private var firmware: String {
-        guard let path = spec.firmware else { return "" }
-        return "    <loader readonly='yes' type='rom'>\(Escaping.xml(path))</loader>\n"
     }
 
     /// Under KVM the guest sees the host's processor: it never migrates. Under TCG QEMU's default: fewer features cost less to translate.

@@ -1,5 +1,4 @@
 public import struct Foundation.UUID
-import Glibc
 
 /// What a DD/OS's virtual machine consists of: everything needed to start one life of it.
 public struct VirtualMachineSpec: Sendable, Equatable {
@@ -15,8 +14,6 @@ public struct VirtualMachineSpec: Sendable, Equatable {
     public var initrd: String
     /// Kernel command line.
     public var commandLine: String
-    /// What runs before the kernel, a path; nil: QEMU's default.
-    public var firmware: String?
     public var accelerator: Accelerator
     public var device: DeviceBinding
     /// vhost-user socket on which the client stub listens; `nil` leaves the vsock device out.
@@ -46,14 +43,6 @@ public struct VirtualMachineSpec: Sendable, Equatable {
         self.vsockSocket = vsockSocket
         self.consoleLog = consoleLog
     }
-}
-
-extension VirtualMachineSpec {
-    /// QEMU's qboot, which does no more than to start the kernel; nil where it is not installed.
-    public static let smallFirmware: String? = {
-        let path = "/usr/share/qemu/qboot.rom"
-        return access(path, R_OK) == 0 ? path : nil
-    }()
 }
 
 /// The virtio-net device at PCI 0000:00:13.0 of the guest, which the client stub serves.

@@ -14,13 +14,6 @@ import Testing
         try DomainXML(spec, emulator: "/usr/bin/qemu-system-x86_64", mark: "<m/>").text
     }
 
-    @Test func theFirmwareIsNamedWhereThereIsOne() throws {
-        var spec = Self.spec()
-        #expect(try !text(spec).contains("<loader"))
-        spec.firmware = "/usr/share/qemu/qboot.rom"
-        #expect(try text(spec).contains("<loader readonly='yes' type='rom'>/usr/share/qemu/qboot.rom</loader>"))
-    }
-
     @Test func machineIsExactlyThis() throws {
         #expect(
             try text(Self.spec()) == """

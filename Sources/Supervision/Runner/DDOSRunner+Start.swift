@@ -128,7 +128,6 @@ extension DDOSRunner {
             accelerator: place.accelerator, device: prepared.binding, vsockSocket: place.run.vsockSocket(name),
             consoleLog: place.run.consoleLog(name))
         if configuration.deviceClass == .network { spec.packets = PacketChannel(socket: place.run.packetSocket(name)) }
-        spec.firmware = VirtualMachineSpec.smallFirmware
         spec.cpuLimit = configuration.limits.cpu
         spec.memoryLimitMiB = configuration.limits.memory?.mebibytes
         // Known, and in the file, before it exists: a supervisor that dies in between leaves no VM that nobody knows.

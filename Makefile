@@ -60,7 +60,7 @@ guest: setup
 	@strip -s -o $(GUEST)/drover-server-stub.guest $(GUEST)/release/drover-server-stub
 
 # The kernels that tests run their drivers in, one for each family of drivers: built here, where it is seen how far they are, and not within a test.
-FAMILIES := nvme ahci sym53c8xx virtio_blk sdhci usb-storage e1000e
+FAMILIES := nvme sdhci ahci sym53c8xx usb-storage virtio_blk virtio_net e1000e
 images: build
 	@echo "==> building images of DD/OSs (the first time: kernels, some minutes)"
 	@for device in $(FAMILIES); do $(AS_ROOT) $(BIN)/drover image build lean-6.1 --for $$device; done

@@ -57,6 +57,25 @@ import Testing
         }
     }
 
+    /// A NIC's kernel has IP, to cut large packets with, and interfaces; and of the rest of the network nothing.
+    @Test(arguments: [
+        ("e1000e", "pci:v00008086d000010D3sv00008086sd00000000bc02sc00i00", ["network", "ethernet"]),
+        ("virtio_net", "pci:v00001AF4d00001000sv00001AF4sd00000001bc02sc00i00", ["network"]),
+    ])
+    func aNetworkCardsKernelForwardsAndDoesNothingElse(_ name: String, _ modalias: String, _ fragments: [String]) async throws {
+        let scratch = try Scratch()
+        let image = try await builder(scratch).build(
+            recipe: "lean-6.1", modaliases: [modalias], extraModules: ["virtio_net", "sch_ingress", "cls_matchall", "act_mirred"],
+            serverStub: try scratch.serverStub())
+        let lean = try #require(image.manifest.lean, "\(name) fell back to \(image.manifest.recipe)")
+        #expect(Set(lean.fragments) == Set(fragments))
+        let final = try configuration(of: image)
+        let allowed: Set = ["INET", "NETDEVICES"]
+        for option in Self.never.filter({ !allowed.contains($0) }) + ["IPV6", "BRIDGE", "NET_NS", "VLAN_8021Q", "TUN"] {
+            #expect(final.options["CONFIG_\(option)"] ?? "n" == "n", "\(name) has \(option)")
+        }
+    }
+
     /// The second build starts from the objects of another configuration, and still is the same.
     @Test func theSameSourceAndConfigurationGiveTheSameKernelByteForByte() async throws {
         let scratch = try Scratch()

@@ -24,7 +24,13 @@ extension Lab {
                 // What L1's own driver wrote is there.
                 try await rig.access(uri, "read -P 0x5a 300M 8M")
                 try await rig.access(uri, "write -P 0xc3 400M 4M", "flush")
-                for (round, fault) in Lab.faults.enumerated() { rows.append(try await Self.survive(fault, round + 1, rig, uri)) }
+                var replayed = 0
+                for (round, fault) in Lab.faults.enumerated() {
+                    let (row, count) = try await Self.survive(fault, round + 1, rig, uri)
+                    rows.append(row)
+                    replayed += count
+                }
+                #expect(replayed >= Lab.faults.count, "crashes have to hit requests in flight to prove anything")
                 try await rig.access(uri, "read -P 0x5a 300M 8M", "read -P 0xc3 400M 4M")
                 let down = ContinuousClock.now
                 try await rig.succeed("down")
@@ -51,15 +57,18 @@ extension Lab {
             #expect(!out.contains("verification failed"), "\(out)")
         }
 
-        private static func survive(_ fault: InjectedFault, _ round: Int, _ rig: Rig, _ uri: String) async throws -> [String] {
-            let workload = try Workload(rig, uri: uri, mebibytes: 8, rate: 400, backlog: 256, seed: round)
+        private static func survive(_ fault: InjectedFault, _ round: Int, _ rig: Rig, _ uri: String) async throws -> (
+            row: [String], replayed: Int
+        ) {
+            // Faster than the disk can: the queue is full when the crash comes.
+            let workload = try Workload(rig, uri: uri, mebibytes: Self.blocks / 256, rate: 8000, backlog: 1024, seed: round)
             try await rig.untilCompleted(500, on: "nvme0", within: .seconds(120))
             guard workload.isRunning else { throw Failure("fio ended before the fault: \(try await workload.result().output)") }
             let recovery = try await rig.crash("nvme0", fault, within: .seconds(240))
             let result = try await workload.result(within: .seconds(300))
-            guard result.errors == 0, result.writes == 2048, result.reads == 2048 else {
+            guard result.errors == 0, result.writes == Self.blocks, result.reads == Self.blocks else {
                 throw Failure(
-                    "after \(fault.rawValue): \(result.writes) blocks written, \(result.reads) read of 2048, \(result.errors) errors: \(result.output)"
+                    "after \(fault.rawValue): \(result.writes) blocks written, \(result.reads) read of \(Self.blocks), \(result.errors) errors: \(result.output)"
                 )
             }
             // Between lives the device stays with vfio-pci: the host's driver never sees what a crashed one left.
@@ -68,11 +77,15 @@ extension Lab {
                 "\(fault.rawValue) \(round): requests again after \(text(seconds: recovery.readySeconds)), \(recovery.replayed) replayed, no error"
             )
             let notes =
-                "fenced \(text(seconds: recovery.fencedSeconds)), \(recovery.replayed) replayed, 2048 blocks verified, slowest \(text(seconds: result.slowest))"
-            return [
+                "fenced \(text(seconds: recovery.fencedSeconds)), \(recovery.replayed) replayed, \(Self.blocks) blocks verified, slowest \(text(seconds: result.slowest))"
+            let row = [
                 "\(fault.rawValue) \(round)", String(format: "%.1f", recovery.readySeconds), try await Lab.phases(rig, "nvme0"),
                 try Lab.resetMethod(Lab.nvme), notes,
             ]
+            return (row, recovery.replayed)
         }
+
+        /// Of 4 KiB, each written and read once around a crash.
+        private static let blocks = 6144
     }
 }

@@ -113,8 +113,8 @@ struct PassthroughReport: Encodable {
         This machine's processors are emulated, and the virtual machines' are emulated by what is emulated. The devices are programs of the host's, and as fast for both
         sides; what a real processor does in hardware is not. Each access of a guest's memory that misses the translated code's caches walks two levels of page tables in
         software, each entry into a guest and each exit throws these caches away, and an interrupt for a DD/OS is an exit of its own: a DD/OS pays for each of them
-        what real hardware gives it almost for nothing. So Drover's side is slower here than it would be, by a factor that no figure here tells; what the
-        comparison does show is that nothing else stands in the way: a change that costs another exit or copy shows at once.
+        what real hardware gives it almost for nothing. So Drover's side is slower here than it would be, by a factor that no figure here tells: these are for
+        comparing one state of Drover with another, not with the published ones.
         """
 
     private static func words(_ ratio: RoundRatio?) -> String {

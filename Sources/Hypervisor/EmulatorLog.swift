@@ -6,10 +6,7 @@ public enum EmulatorLog {
     public static func lastWords(_ path: String, ofLife uuid: UUID) -> String? {
         let size = size(path)
         let from = size > window ? size - window : 0
-        guard let handle = FileHandle(forReadingAtPath: path) else { return nil }
-        defer { try? handle.close() }
-        guard (try? handle.seek(toOffset: from)) != nil, let data = try? handle.read(upToCount: Int(window)) else { return nil }
-        return lastWords(in: String(decoding: data, as: UTF8.self), ofLife: uuid)
+        return text(path, from: from).flatMap { lastWords(in: $0, ofLife: uuid) }
     }
 
     /// Where libvirt keeps it, below the root of an embedded one.
@@ -28,12 +25,14 @@ public enum EmulatorLog {
     }
 
     /// What QEMU itself said since the log had this size: lines without the command line and libvirt's own notes.
-    static func words(_ path: String, since offset: UInt64) -> [String] {
-        guard let handle = FileHandle(forReadingAtPath: path) else { return [] }
+    static func words(_ path: String, since offset: UInt64) -> [String] { text(path, from: offset).map { words(in: $0) } ?? [] }
+
+    /// No more than a window of it.
+    private static func text(_ path: String, from offset: UInt64) -> String? {
+        guard let handle = FileHandle(forReadingAtPath: path) else { return nil }
         defer { try? handle.close() }
-        try? handle.seek(toOffset: offset)
-        guard let data = try? handle.read(upToCount: Int(window)) else { return [] }
-        return words(in: String(decoding: data, as: UTF8.self))
+        guard (try? handle.seek(toOffset: offset)) != nil, let data = try? handle.read(upToCount: Int(window)) else { return nil }
+        return String(decoding: data, as: UTF8.self)
     }
 
     static func words(in text: String) -> [String] {

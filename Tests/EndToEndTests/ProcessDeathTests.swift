@@ -66,12 +66,7 @@ extension EndToEnd {
             try await withRig("SIGKILL of the client stub", [Plan("nvme0", "nvme")]) { rig in
                 try await rig.up()
                 let summary = try await rig.summary("nvme0")
-                guard let stub = summary.stubPID, let disk = summary.disks.first, let socket = summary.frontEnds.first?.path else {
-                    throw Failure("nvme0 has no stub, disk or socket")
-                }
-                let image = "driver=nbd,server.type=unix,server.path=\(socket),export=\(disk.name),reconnect-delay=60"
-                let client = try rig.start(
-                    Programs.client("stdbuf"), ["-oL", Programs.client("qemu-io"), "--image-opts", image], takesInput: true)
+                let (stub, client) = try Self.reconnectingClient(of: summary, seconds: 60, rig)
                 try await Self.transfer("write -f -P 0x5a 0 1M", client)
                 try await Self.transfer("read -P 0x5a 0 1M", client)
 
@@ -99,12 +94,7 @@ extension EndToEnd {
             try await withRig("SIGKILL of droverd, then of the client stub", [Plan("nvme0", "nvme")]) { rig in
                 try await rig.up()
                 let before = try await rig.summary("nvme0")
-                guard let stub = before.stubPID, let disk = before.disks.first, let socket = before.frontEnds.first?.path else {
-                    throw Failure("nvme0 has no stub, disk or socket")
-                }
-                let image = "driver=nbd,server.type=unix,server.path=\(socket),export=\(disk.name),reconnect-delay=120"
-                let client = try rig.start(
-                    Programs.client("stdbuf"), ["-oL", Programs.client("qemu-io"), "--image-opts", image], takesInput: true)
+                let (stub, client) = try Self.reconnectingClient(of: before, seconds: 120, rig)
                 try await Self.transfer("write -f -P 0x5a 0 1M", client)
                 try await Self.killSupervisor(rig)
                 kill(stub, SIGKILL)
@@ -122,6 +112,19 @@ extension EndToEnd {
                 #expect(after.generation == before.generation + 1)
                 say("a new stub, pid \(after.stubPID ?? 0), life \(after.generation); the client reconnected and found its data")
             }
+        }
+
+        /// The client stub, and a qemu-io that looks for its export again for so long when it is gone.
+        private static func reconnectingClient(
+            of summary: DDOSSummary, seconds: Int, _ rig: Rig
+        ) throws -> (stub: Int32, client: RunningCommand) {
+            guard let stub = summary.stubPID, let disk = summary.disks.first, let socket = summary.frontEnds.first?.path else {
+                throw Failure("\(summary.name) has no stub, disk or socket")
+            }
+            let image = "driver=nbd,server.type=unix,server.path=\(socket),export=\(disk.name),reconnect-delay=\(seconds)"
+            let client = try rig.start(
+                Programs.client("stdbuf"), ["-oL", Programs.client("qemu-io"), "--image-opts", image], takesInput: true)
+            return (stub, client)
         }
 
         /// Has qemu-io move a MiB, and waits until it did. One command at a time: it overlooks lines that come together.

@@ -41,6 +41,16 @@ public enum DeviceModel: String, Sendable, Codable, CaseIterable {
         }
     }
 
+    /// Words for the command line of a kernel that has the driver built in: they spare a disk that is a file the time that its driver gives real ones
+    /// to settle after a reset, or to wake.
+    public var kernelParameters: [String] {
+        switch self {
+        case .sym53c8xx: ["sym53c8xx.settle=0"]
+        case .usbStorage: ["usb-storage.delay_use=0"]
+        default: []
+        }
+    }
+
     /// The modules that are "the driver" in a table for people.
     public var drivers: [String] {
         switch self {

@@ -85,7 +85,7 @@ struct DomainXML {
           </os>
           <features><acpi/><apic/><vmport state='off'/></features>
         \(processor)\
-          <clock offset='utc'><timer name='hpet' present='no'/></clock>
+          <clock offset='utc'><timer name='hpet' present='\(spec.timer == .hpet ? "yes" : "no")'/></clock>
           <on_poweroff>destroy</on_poweroff>
           <on_reboot>destroy</on_reboot>
           <on_crash>preserve</on_crash>
@@ -103,6 +103,7 @@ struct DomainXML {
           <qemu:commandline>
         \(arguments.map { "    <qemu:arg value='\(Escaping.xml($0))'/>\n" }.joined())\
           </qemu:commandline>
+        \(capabilities)\
         </domain>
 
         """
@@ -116,6 +117,12 @@ struct DomainXML {
     /// QEMU's translator leaves memory fences out when a machine can have one vCPU only. But devices run in other threads and read the guest's
     /// memory at the same time: NVMe shadow doorbells and virtqueues lose wake-ups then. A place for a second vCPU, left empty, brings them back.
     private var possibleProcessors: Int { spec.accelerator == .tcg ? max(2, spec.vcpus) : spec.vcpus }
+
+    /// A virtual machine's start is a pause of its clients, and libvirt would spend half of its own part in it on asking QEMU for each of some 300
+    /// features of the processor by name, to report what it made of them. Without this capability it asks for all of them at once.
+    private var capabilities: String {
+        "  <qemu:capabilities><qemu:del capability='cpu-unavailable-features'/></qemu:capabilities>\n"
+    }
 
     /// CFS quota a period of 100 ms. The memory's limit is set when the machine runs: written here, libvirt would raise the VMM's limit of
     /// locked memory too, which not even root may in some containers.

@@ -16,6 +16,8 @@ public struct VirtualMachineSpec: Sendable, Equatable {
     public var commandLine: String
     public var accelerator: Accelerator
     public var device: DeviceBinding
+    /// What wakes the guest's kernel.
+    public var timer = GuestTimer.localAPIC
     /// vhost-user socket on which the client stub listens; `nil` leaves the vsock device out.
     public var vsockSocket: String?
     /// Of a network DD/OS: the way of its packets.
@@ -68,4 +70,9 @@ public enum DeviceBinding: Sendable, Equatable {
     case pci(PCIPlace)
     /// No device: for tests of the machine itself.
     case none
+
+    /// What the guest's kernel is to be told because the device is what it is.
+    public var kernelParameters: [String] {
+        if case .emulated(let model, _) = self { model.kernelParameters } else { [] }
+    }
 }

@@ -51,9 +51,22 @@ import Testing
                     <qemu:arg value='-device'/>
                     <qemu:arg value='pvpanic-pci,bus=pcie.0,addr=0x11'/>
                   </qemu:commandline>
+                  <qemu:capabilities><qemu:del capability='cpu-unavailable-features'/></qemu:capabilities>
                 </domain>
 
                 """)
+    }
+
+    @Test func aMachineHasTheTimerThatItsKernelIsToldOf() throws {
+        // KVM tells a kernel how fast the processor's own timer runs; a kernel with several CPUs needs a timer for each.
+        for (accelerator, isUniprocessor) in [(Accelerator.kvm, true), (.kvm, false), (.tcg, false)] {
+            #expect(GuestTimer(accelerator, isUniprocessor: isUniprocessor) == .localAPIC)
+        }
+        let timer = GuestTimer(.tcg, isUniprocessor: true)
+        #expect(timer.kernelParameters == ["noapictimer"])
+        #expect(GuestTimer.localAPIC.kernelParameters == [])
+        #expect(try text(Self.spec().with { $0.timer = timer }).contains("<timer name='hpet' present='yes'/>"))
+        #expect(try text(Self.spec()).contains("<timer name='hpet' present='no'/>"))
     }
 
     @Test func limitsAreOfTheWholeMachine() throws {

@@ -118,16 +118,19 @@ extension DDOSRunner {
         let memory = GuestMemory(configuration, manifest)
         // no_timer_check: the kernel counts timer interrupts over a span that it measures by spinning. A busy host keeps them from the guest for
         // longer than that, and the kernel panics ("IO-APIC + timer doesn't work!") long before anybody can hear of it.
+        let timer = GuestTimer(place.accelerator, isUniprocessor: manifest.lean != nil)
         let commandLine =
             [
                 manifest.commandLine, "no_timer_check", "hugepages=\(memory.poolMiB / 2)", "drover.device=0000:00:10.0", "drover.port=4050",
-            ] + (place.accelerator == .tcg ? HostClock.kernelParameters : []) + networkParameters
+            ] + (place.accelerator == .tcg ? HostClock.kernelParameters : []) + timer.kernelParameters + prepared.binding.kernelParameters
+            + networkParameters
         var spec = VirtualMachineSpec(
             name: name, uuid: uuid, memoryMiB: memory.memoryMiB, vcpus: configuration.vcpus, kernel: prepared.image.kernel,
             initrd: prepared.image.initrd, commandLine: commandLine.filter { !$0.isEmpty }.joined(separator: " "),
             accelerator: place.accelerator, device: prepared.binding, vsockSocket: place.run.vsockSocket(name),
             consoleLog: place.run.consoleLog(name))
         if configuration.deviceClass == .network { spec.packets = PacketChannel(socket: place.run.packetSocket(name)) }
+        spec.timer = timer
         spec.cpuLimit = configuration.limits.cpu
         spec.memoryLimitMiB = configuration.limits.memory?.mebibytes
         // Known, and in the file, before it exists: a supervisor that dies in between leaves no VM that nobody knows.

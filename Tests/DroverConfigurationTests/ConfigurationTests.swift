@@ -86,6 +86,12 @@ struct ConfigurationTests {
         #expect(configuration.ddos[1].restart.backoffMaximum == .seconds(2))
     }
 
+    @Test func littleMemoryNeedsNoPoolToBeNamed() throws {
+        let head = "ddos:\n  a:\n    device: { pci: \"01:00.0\" }\n    memory: 24MiB\n"
+        #expect(try parse(head).ddos[0].memory == .mebibytes(24))
+        #expect(problems(head + "    pool: 16MiB") == ["3:5: 'ddos.a': memory (24MiB) has to exceed pool (16MiB) by 16MiB at least"])
+    }
+
     @Test func backingFilesMayBeBelowTheSupervisorsDirectories() throws {
         let backing = Backing(file: "$RUN_DIR/disks/a.img")
         #expect(backing.path(runDirectory: "/run/drover", cacheDirectory: "/c") == "/run/drover/disks/a.img")

@@ -53,6 +53,12 @@ import Testing
         #expect(GuestMemory(configuration { $0.memory = .mebibytes(256) }, manifest("debian-6.1")).memoryMiB == 256)
     }
 
+    @Test(arguments: [(24, 8), (29, 12), (31, 14), (32, 16), (64, 16)])
+    func aPoolThatNobodyNamedLeavesTheKernelItsRoom(memory: Int64, pool: Int) {
+        #expect(GuestMemory(configuration { $0.memory = .mebibytes(memory) }, manifest("lean-6.1")).poolMiB == pool)
+        #expect(GuestMemory(configuration { $0.memory = .mebibytes(memory) }, manifest("lean-6.1", memory: 32, pool: 8)).poolMiB == 8)
+    }
+
     @Test func aNetworkDDOSHasNoPool() {
         let network = configuration { $0.pool = ByteSize(bytes: 0) }
         #expect(GuestMemory(network, manifest("lean-6.1", memory: 32, pool: 8)).poolMiB == 0)

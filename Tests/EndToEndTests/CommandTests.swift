@@ -1,3 +1,4 @@
+import ControlAPI
 import ControlModel
 import Foundation
 import Testing
@@ -22,9 +23,10 @@ extension EndToEnd {
                 let detailKeys: Set = [
                     "summary", "memoryMiB", "vcpus", "cid", "accelerator", "imageHash", "kernelVersion", "settings", "consoleLog",
                     "stubLog",
-                    "requests", "failures", "recoveries", "lastConsoleLines",
+                    "requests", "failures", "recoveries", "lastConsoleLines", "lastStart",
                 ]
                 #expect(detailKeys.isSubset(of: detail.keys))
+                try await Self.expectStart(rig, "nvme0", life: 1)
                 let report = try #require(
                     try Self.parse(try await rig.succeed("report", "--interval", "0.5", "--json")) as? [String: Any])
                 #expect(Set(["time", "intervalSeconds", "processors", "ddos", "supervisor", "mean", "total"]).isSubset(of: report.keys))
@@ -44,9 +46,26 @@ extension EndToEnd {
                 #expect(try await rig.drover("report", "--interval", "0").status == 64)
                 try await rig.succeed("start", "nvme0")
                 try await rig.succeed("restart", "nvme0")
+                try await Self.expectStart(rig, "nvme0", life: 3)
                 try await rig.access(try await rig.uri("nvme0"), "read -P 0x31 0 1M")
                 try Self.expectOnlyLogLines(rig.runDirectory + "/droverd.log")
             }
+        }
+
+        /// `drover inspect` says where the time of the latest start went, and leaves none of it out.
+        private static func expectStart(_ rig: Rig, _ name: String, life: UInt64) async throws {
+            let start = try #require(try await rig.client.inspect(name).lastStart)
+            #expect(start.generation == life)
+            // A kernel boots in tens of milliseconds at best; nothing takes less than no time.
+            #expect(start.vmm > 0.01 && start.kernel > 0.01 && start.steps.allSatisfy { $0.seconds >= 0 })
+            let events = await rig.events.of(name, after: 0)
+            let ready = try #require(events.last { $0.kind == .ready })
+            let started = try #require(events.last { $0.kind == .started })
+            let inGuest = start.kernel + start.initialization + start.probe + start.connection + start.session
+            #expect(inGuest < ready.time.timeIntervalSince(started.time) + start.vmm)
+            let text = try await rig.succeed("inspect", name)
+            #expect(text.contains("life \(life), "))
+            for step in start.steps { #expect(text.contains("  \(step.name): "), "inspect leaves '\(step.name)' out") }
         }
 
         @Test(.timeLimit(.minutes(1)))

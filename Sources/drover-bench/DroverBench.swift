@@ -7,7 +7,7 @@ struct DroverBench: ParsableCommand {
         commandName: "drover-bench",
         abstract: "Measures what Drover costs.",
         discussion: "Machines are shared and noisy: what is compared runs in turns, and ratios are taken within each round.",
-        subcommands: [FiguresCommand.self, PassthroughCommand.self],
+        subcommands: [FiguresCommand.self, MemoryCommand.self, PassthroughCommand.self],
         defaultSubcommand: FiguresCommand.self)
 }
 

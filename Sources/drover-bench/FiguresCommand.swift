@@ -10,7 +10,8 @@ struct FiguresCommand: ParsableCommand {
             and qemu-nbd, each serving the same kind of file from the page cache. fio, through its nbd engine, works on one after the other, in \
             rounds; the figures are medians over the rounds. CPU is the time of all serving processes together, fio's excluded. \
             The ratio is taken within each round, against the peer with the higher median, and printed with its lowest and highest value: \
-            what else the machine does shows there. The aim is a median of 0.80 at depth 1 and of 1.00 elsewhere.
+            what else the machine does shows there. The aim is a median of 0.80 at depth 1 and of 1.00 elsewhere. When one of the aims \
+            printed at the end is missed, the exit status is 1.
             """)
 
     @Option(help: "Rounds; every round runs every workload on every server.")
@@ -104,7 +105,16 @@ struct FiguresCommand: ParsableCommand {
                 progress(nil)
             }
             if !json, let network { print((networkOnly ? "" : "\n") + network.text) }
-            if json { try print(results.json(machines: machines, network: network)) }
+            let aims = results.aims + (machines?.aims ?? []) + (network?.control?.aims ?? [])
+            if json {
+                try print(results.json(machines: machines, network: network, aims: aims))
+            } else if !aims.isEmpty {
+                print("\n" + Aim.table(aims))
+            }
+            let missed = aims.filter { !$0.isMet }
+            guard missed.isEmpty else {
+                throw BenchFailure(text: "\(missed.count) of \(aims.count) aims missed; on a busy machine that says little")
+            }
         }
     }
 

@@ -16,8 +16,14 @@ struct NetworkControl: Encodable {
         let ratioToChangeAlone: RoundRatio?
     }
 
-    /// A ratio below this is aimed at.
+    /// The highest ratio that is aimed at.
     static let aim = 2.0
+
+    var aims: [Aim] {
+        operations.compactMap { operation in
+            operation.ratio.map { Aim.atMost(Self.aim, "driver's control, \(operation.name): time over a native program's", $0.median) }
+        }
+    }
 
     /// Of each operation in a round; even, so that the last one restores what the first one changed.
     private static let times = 20

@@ -91,7 +91,7 @@ struct NetworkReport: Encodable {
         var lines = [
             "Control operations, microseconds. Native: a program in a plain guest that opens its sockets and asks for all it has to know",
             "each time, as ip and ethtool do, without being started and printing: the change alone, and with the description after it.",
-            "Drover: the whole request at the client stub's socket. The aim is a ratio below \(Int(NetworkControl.aim)).", "",
+            "Drover: the whole request at the client stub's socket. The aim is a ratio of at most \(Int(NetworkControl.aim)).", "",
             row(widths, "", "", "native", "with description", "Drover", "ratio", "to the change alone"),
         ]
         for operation in control.operations {

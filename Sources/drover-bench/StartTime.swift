@@ -25,7 +25,7 @@ struct StartTime: Encodable {
             progress("start on \(image): \(attempt)/\(attempts)")
             try machines.run("stop", name)
             try machines.run("start", name)
-            let detail = try inspect(machines, name)
+            let detail = try machines.inspect(name)
             guard let start = detail.lastStart else { throw BenchFailure(text: "drover inspect says nothing of the start") }
             let launch = start.vmm + start.kernel + start.initialization + start.probe + start.connection + start.session
             starts.append((launch + (try firstByte(machines.socket(name))), start.steps))
@@ -74,14 +74,6 @@ struct StartTime: Encodable {
         } / 1e9
     }
 
-    private static func inspect(_ machines: SupervisedMachines, _ name: String) throws -> Detail {
-        let text = try machines.run("inspect", name, "--json")
-        guard let detail = try? JSONDecoder().decode(Detail.self, from: Data(text.utf8)) else {
-            throw BenchFailure(text: "drover inspect cannot be read: \(text.prefix(300))")
-        }
-        return detail
-    }
-
     static let header =
         "Start and recovery (NVMe)  memory  first byte  kill: longest wait   of the start: VMM  kernel  init  probe  connection  session"
 
@@ -90,22 +82,6 @@ struct StartTime: Encodable {
         return String(
             format: "  %@ %3d MiB  %8.2f s  %16.2f s   %@", image.padding(toLength: 24, withPad: " ", startingAt: 0) as NSString, memoryMiB,
             launchToFirstByteSeconds, recoveryGapSeconds, inside.joined(separator: "  ") as NSString)
-    }
-
-    // As drover documents it.
-    private struct Detail: Decodable {
-        let memoryMiB: Int
-        let lastStart: Timeline?
-    }
-
-    private struct Timeline: Decodable {
-        let image, stub, vmm, kernel, initialization, probe, connection, session: Double
-        var steps: [String: Double] {
-            [
-                "image": image, "stub": stub, "vmm": vmm, "kernel": kernel, "initialization": initialization, "probe": probe,
-                "connection": connection, "session": session,
-            ]
-        }
     }
 
     private struct FioReport: Decodable {

@@ -54,6 +54,14 @@ final class SupervisedMachines {
         try Self.run([drover] + arguments + supervisor, seconds: seconds)
     }
 
+    func inspect(_ name: String) throws -> Inspection {
+        let text = try run("inspect", name, "--json")
+        guard let inspection = try? JSONDecoder().decode(Inspection.self, from: Data(text.utf8)) else {
+            throw BenchFailure(text: "drover inspect cannot be read: \(text.prefix(300))")
+        }
+        return inspection
+    }
+
     func socket(_ name: String) -> String { "\(place.path)/run/nbd/\(name).sock" }
 
     /// Runs a program to its end; its standard output, if it succeeded.

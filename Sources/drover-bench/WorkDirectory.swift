@@ -14,7 +14,7 @@ struct WorkDirectory {
 
     /// Drover's other programs are beside this one.
     static var ofThisProgram: String {
-        URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath().deletingLastPathComponent().path
+        URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent().path
     }
 
     func remove() { try? FileManager.default.removeItem(atPath: path) }

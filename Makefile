@@ -107,7 +107,7 @@ demo: build
 	@$(AS_ROOT) $(BIN)/drover-demo
 
 bench: build
-	@$(AS_ROOT) $(BIN)/drover-bench
+	@status=0; $(AS_ROOT) $(BIN)/drover-bench || status=1; $(AS_ROOT) $(BIN)/drover-bench memory || status=1; exit $$status
 
 fuzz-build: setup
 	@echo "==> building the fuzz targets"

@@ -14,6 +14,14 @@ public enum ConsoleLog {
         return Array(all.suffix(max(0, lines)))
     }
 
+    /// The last `count` lines as they are. A line that is still being written, with no line feed yet, is one of them.
+    public static func lastLines(_ count: Int, of data: Data) -> Data {
+        let feed = UInt8(ascii: "\n")
+        let lines = data.split(separator: feed, omittingEmptySubsequences: false)
+        // Behind the last line feed is nothing, which is no line.
+        return Data(lines.suffix(max(0, count) + (data.last == feed ? 1 : 0)).joined(separator: [feed]))
+    }
+
     /// Keeps the file from filling the host's disk: when it is larger than `bytes`, only its last half of that stays.
     ///
     /// The VMM appends (O_APPEND), so cutting the file under it is safe; what it prints in between may be lost.

@@ -42,8 +42,7 @@ struct MemoryNeed: Encodable {
             let place = isDisk ? "backing: { file: \(folder)/disk.img, size: 64MiB }" : "wire: { tap: w\(getpid()) }"
             return [
                 "class: \(isDisk ? "block" : "network")", "device: { emulated: \(device), \(place) }", "image: \(image)",
-                "autostart: false", "boot: { deadline: 20s }",
-                "restart: { quarantine: { failures: 1, within: 1h } }",
+                "autostart: false", "boot: { deadline: 20s }", "restart: { quarantine: { failures: 1, within: 1h } }",
             ] + (memory.map { ["memory: \($0)MiB"] } ?? [])
         }
         defer { machines.remove() }
@@ -52,7 +51,7 @@ struct MemoryNeed: Encodable {
         for _ in 0..<starts {
             do {
                 // The first start builds the image, which may be a kernel to compile.
-                try machines.run("start", name, seconds: memory == nil ? 2400 : 120)
+                try machines.run("start", name, seconds: memory == nil ? 2400 : 120, isQuiet: memory != nil)
                 if isDisk {
                     try work(machines.socket(name), ["--bs=4k", "--iodepth=32"])
                     try work(machines.socket(name), ["--bs=1m", "--iodepth=8"])

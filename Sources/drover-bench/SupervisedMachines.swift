@@ -48,10 +48,10 @@ final class SupervisedMachines {
         place.remove()
     }
 
-    /// Runs `drover`; its standard output, if it succeeded.
+    /// Runs `drover`; its standard output, if it succeeded. `isQuiet`: a failure is to be expected, and its words are not for the person.
     @discardableResult
-    func run(_ arguments: String..., seconds: Int = 120) throws -> String {
-        try Self.run([drover] + arguments + supervisor, seconds: seconds)
+    func run(_ arguments: String..., seconds: Int = 120, isQuiet: Bool = false) throws -> String {
+        try Self.run([drover] + arguments + supervisor, seconds: seconds, isQuiet: isQuiet)
     }
 
     func inspect(_ name: String) throws -> Inspection {
@@ -66,8 +66,8 @@ final class SupervisedMachines {
 
     /// Runs a program to its end; its standard output, if it succeeded.
     @discardableResult
-    static func run(_ arguments: [String], seconds: Int) throws -> String {
-        let (process, output) = try start(arguments, seconds: seconds)
+    static func run(_ arguments: [String], seconds: Int, isQuiet: Bool = false) throws -> String {
+        let (process, output) = try start(arguments, seconds: seconds, isQuiet: isQuiet)
         let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
         process.waitUntilExit()
         guard process.terminationStatus == 0 else {
@@ -77,13 +77,14 @@ final class SupervisedMachines {
     }
 
     /// Its progress and its complaints are for the person.
-    static func start(_ arguments: [String], seconds: Int) throws -> (Process, Pipe) {
+    static func start(_ arguments: [String], seconds: Int, isQuiet: Bool = false) throws -> (Process, Pipe) {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/timeout")
         process.arguments = ["-k", "5", String(seconds)] + arguments
         let output = Pipe()
         process.standardOutput = output
         process.standardInput = FileHandle.nullDevice
+        if isQuiet { process.standardError = FileHandle.nullDevice }
         try process.run()
         return (process, output)
     }

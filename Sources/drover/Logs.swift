@@ -29,10 +29,7 @@ struct Logs: AsyncParsableCommand {
             throw Complaint("\(target.name) has no \(stub ? "stub log" : "console") yet: it has not been started.", status: 5)
         }
         var data = try file.readToEnd() ?? Data()
-        if let lines {
-            let text = data.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).suffix(max(0, lines) + 1)
-            data = Data(text.joined(separator: [UInt8(ascii: "\n")]))
-        }
+        if let lines { data = ConsoleLog.lastLines(lines, of: data) }
         // A guest must not drive the terminal; into a file or a program goes what it wrote.
         var filter = isatty(STDOUT_FILENO) == 1 ? ConsoleLog.TerminalFilter() : nil
         func show(_ data: Data) { FileHandle.standardOutput.write(filter?.take(data) ?? data) }

@@ -37,7 +37,8 @@ extension EndToEnd {
                 let findings = try #require(try Self.parse(try await rig.drover("doctor", "--json").out) as? [[String: Any]])
                 #expect(findings.allSatisfy { Set(["subject", "state", "text"]).isSubset(of: $0.keys) })
                 #expect(findings.contains { $0["subject"] as? String == "control groups" })
-                #expect(try await rig.succeed("logs", "nvme0", "-n", "3").split(whereSeparator: \.isNewline).count == 3)
+                let lines = try await rig.succeed("logs", "nvme0", "-n", "3")
+                #expect(lines.split(whereSeparator: \.isNewline).count == 3, "\(lines.debugDescription)")
 
                 let stopped = try await rig.succeed("stop", "nvme0")
                 #expect(stopped == "nvme0 is stopped\n")

@@ -55,15 +55,34 @@ final class VMMProcess: Sendable {
 
     /// Reaps the process as soon as it ends, from a thread that waits for nothing else.
     ///
-    /// libvirt tells nobody of a VMM's death before its process id is free, and waits for that in growing steps.
+    /// libvirt tells nobody of a VMM's death before its process id is free. It hears of the death by the end of the monitor connection, which the
+    /// kernel closes while the process is still dying; a process id that is taken then it looks at again after 0.2 s, in which nothing can
+    /// be started. So the VMM's end of that connection stays open here until the process id is free.
     func reapWhenItEnds() {
         let thread = Thread { [self] in
+            let monitor = monitorConnection()
             while !hasEnded(within: -1) {}
             reap()
+            _ = consume monitor
         }
         thread.name = "reaper"
         thread.stackSize = 256 << 10
         thread.start()
+    }
+
+    /// A descriptor of this process's own for the VMM's end of the connection that libvirt, in this process, has to its monitor. nil: there
+    /// is none, or to ask is not permitted (it takes what ptrace(2) takes).
+    func monitorConnection() -> OwnedDescriptor? {
+        for entry in (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd")) ?? [] {
+            guard let number = Int32(entry),
+                (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(pid)/fd/\(entry)"))?.hasPrefix("socket:") == true
+            else { continue }
+            let copy = clinux_pidfd_getfd(descriptor.rawValue, number)
+            guard copy >= 0 else { continue }
+            let socket = OwnedDescriptor(adopting: copy)
+            if clinux_peer_process(socket.rawValue) == getpid() { return socket }
+        }
+        return nil
     }
 
     /// ECHILD, "not this process's child, or reaped by an earlier call", is no failure: PID 1 reaps it.

@@ -55,6 +55,10 @@ import Testing
         let hypervisor = try await place.open()
         let spec = try place.spec()
         let pid = try await hypervisor.start(spec)
+        // What is kept open until the process is reaped, so that libvirt never finds it dying and waits: it is found among the VMM's descriptors.
+        let process = try #require(VMMProcess(pid: pid, uuid: spec.uuid.uuidString.lowercased()))
+        let hasMonitor = process.monitorConnection() != nil
+        #expect(hasMonitor)
         kill(pid, SIGKILL)
         for await event in hypervisor.events where event.uuid == spec.uuid {
             if case .stopped(let reason) = event.kind {

@@ -43,20 +43,6 @@ int clinux_pidfd_send_signal(int pidfd, int signal) {
 
 int clinux_pidfd_getfd(int pidfd, int target) { return (int)syscall(SYS_pidfd_getfd, pidfd, target, 0); }
 
-int clinux_peer_process(int socket) {
-    struct ucred peer;
-    int listens = 0;
-    socklen_t size = sizeof listens;
-    if (getsockopt(socket, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0) return -1;
-    size = sizeof peer;
-    if (!listens && getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return -1;
-    if (listens || peer.pid <= 0) {
-        errno = ENOTCONN;
-        return -1;
-    }
-    return peer.pid;
-}
-
 static int wait_for(idtype_t type, id_t id, int options, int *code, int *status) {
     siginfo_t information;
     memset(&information, 0, sizeof information);

@@ -153,6 +153,13 @@ int clinux_peer_pid(int fd) {
     return credentials.pid;
 }
 
+int clinux_is_listening(int fd) {
+    int listens = 0;
+    socklen_t length = sizeof listens;
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) != 0) return -1;
+    return listens;
+}
+
 int clinux_socket_error(int fd) {
     int code = 0;
     socklen_t length = sizeof code;

@@ -14,6 +14,11 @@ public struct ResourceLimits: Sendable, Equatable {
     static let leastForVMM = ByteSize.mebibytes(128)
 }
 
+extension DDOSConfiguration {
+    /// What the kernel, the server stub and its page tables need of ``memory`` beside ``pool``, about.
+    public static let leastBesidePool = ByteSize.mebibytes(16)
+}
+
 extension MappingReader {
     /// `limits: { cpu: 50%, memory: 1GiB }`
     mutating func limits(into limits: inout ResourceLimits) {

@@ -49,9 +49,10 @@ struct Schema {
         common(&reader, into: &result)
         if result.deviceClass == .network { result.pool = ByteSize(bytes: 0) }
         reader.finish()
-        // The kernel, the server stub and its page tables need about this much beside the pool. A pool that nobody named is as large as it can be.
-        if result.poolIsGiven, result.memory.bytes - result.pool.bytes < 16 << 20 {
-            problems.add("'\(reader.path)': memory (\(result.memory)) has to exceed pool (\(result.pool)) by 16MiB at least", at: node)
+        // A pool that nobody named is as large as it can be.
+        let beside = DDOSConfiguration.leastBesidePool
+        if result.poolIsGiven, result.memory.bytes - result.pool.bytes < beside.bytes {
+            problems.add("'\(reader.path)': memory (\(result.memory)) has to exceed pool (\(result.pool)) by \(beside) at least", at: node)
         }
         let least = ByteSize(bytes: result.memory.bytes + ResourceLimits.leastForVMM.bytes)
         if let limit = result.limits.memory, limit < least {

@@ -75,12 +75,10 @@ final class VMMProcess: Sendable {
     func monitorConnection() -> OwnedDescriptor? {
         for entry in (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd")) ?? [] {
             guard let number = Int32(entry),
-                (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(pid)/fd/\(entry)"))?.hasPrefix("socket:") == true
+                (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(pid)/fd/\(entry)"))?.hasPrefix("socket:") == true,
+                let socket = try? ProcessControl.duplicate(number, of: descriptor)
             else { continue }
-            let copy = clinux_pidfd_getfd(descriptor.rawValue, number)
-            guard copy >= 0 else { continue }
-            let socket = OwnedDescriptor(adopting: copy)
-            if clinux_peer_process(socket.rawValue) == getpid() { return socket }
+            if !socket.isListening, (try? socket.peerProcess()) == ProcessControl.identifier { return socket }
         }
         return nil
     }

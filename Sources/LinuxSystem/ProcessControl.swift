@@ -63,6 +63,12 @@ public enum ProcessControl {
         try retrying("pidfd_send_signal") { clinux_pidfd_send_signal(descriptor, signal) }
     }
 
+    /// A descriptor of this process's own for what another process has open as `number` (`pidfd_getfd`). `EPERM`: it takes what ptrace(2) takes.
+    public static func duplicate(_ number: Int32, of pidfd: borrowing OwnedDescriptor) throws(SystemError) -> OwnedDescriptor {
+        let descriptor = pidfd.rawValue
+        return OwnedDescriptor(adopting: try retrying("pidfd_getfd") { clinux_pidfd_getfd(descriptor, number) })
+    }
+
     /// This process's id.
     public static var identifier: Int32 { getpid() }
 }

@@ -188,6 +188,9 @@ extension OwnedDescriptor {
         return try retrying("getsockopt") { clinux_peer_pid(descriptor) }
     }
 
+    /// Whether it is a socket that waits for connections. The "peer" of one is who made it listen.
+    public var isListening: Bool { clinux_is_listening(rawValue) == 1 }
+
     /// Ends both directions of a socket, so that the peer and whoever waits on it notice.
     public borrowing func shutdown() {
         _ = CLinux.shutdown(rawValue, Int32(2))  // SHUT_RDWR; ENOTCONN is as good

@@ -20,11 +20,8 @@ struct GuestMemory: Sendable, Equatable {
             memoryMiB = max(memoryMiB, image ?? Self.stock)
         }
         // In little memory a pool that nobody named leaves the kernel what it needs. Huge pages have 2 MiB.
-        if !configuration.poolIsGiven { poolMiB = min(poolMiB, (memoryMiB - Self.leastBesidePool) & ~1) }
+        if !configuration.poolIsGiven { poolMiB = min(poolMiB, (memoryMiB - DDOSConfiguration.leastBesidePool.mebibytes) & ~1) }
     }
-
-    /// As the configuration's schema has it for a pool that is named.
-    private static let leastBesidePool = 16
 
     /// What a stock kernel boots in, with room for any driver.
     static let stock = 128

@@ -50,11 +50,7 @@ struct MemoryCommand: ParsableCommand {
                 needs.append(need)
                 if !json { print(need.text) }
             }
-            if json {
-                let encoder = JSONEncoder()
-                encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-                print(String(decoding: try encoder.encode(needs), as: UTF8.self))
-            }
+            if json { try print(needs.figures()) }
         }
     }
 }

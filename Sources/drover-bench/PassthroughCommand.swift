@@ -70,7 +70,7 @@ struct PassthroughCommand: ParsableCommand {
                 report.idle = try IdleSlope.measure(counts: counts, programs: programs, image: image, seconds: rest)
             }
             progress(nil)
-            print(json ? try report.json() : report.text)
+            print(json ? try report.figures() : report.text)
         }
     }
 }

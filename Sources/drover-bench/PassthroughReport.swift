@@ -78,12 +78,6 @@ struct PassthroughReport: Encodable {
         return Device(name: bench.name, unit: bench.unit, share: bench.share, workloads: workloads)
     }
 
-    func json() throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-        return String(decoding: try encoder.encode(self), as: UTF8.self)
-    }
-
     // MARK: tables
 
     var text: String {

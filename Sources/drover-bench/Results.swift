@@ -133,10 +133,8 @@ struct Results {
             }
             return Entry(name: workload.name, servers: Dictionary(uniqueKeysWithValues: figures), iopsOverFasterPeer: ratio(workload))
         }
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
         let document = Document(
             rounds: rounds, seconds: seconds, megabytes: megabytes, workloads: entries, machines: machines, network: network, aims: aims)
-        return String(decoding: try encoder.encode(document), as: UTF8.self)
+        return try document.figures()
     }
 }

@@ -51,8 +51,7 @@ import Testing
 @Suite struct ConsoleLogTests {
     @Test(arguments: [
         ("a\nb\nc\n", 2, "b\nc\n"), ("a\nb\nc", 2, "b\nc"), ("a\r\nb\r\n", 1, "b\r\n"), ("a\n\n", 1, "\n"), ("a", 3, "a"), ("a\n", 0, ""),
-        ("a", 0, ""),
-        ("", 2, ""), ("a\n", -1, ""),
+        ("a", 0, ""), ("", 2, ""), ("a\n", -1, ""),
     ])
     func theLastLinesAreAsManyAsAskedFor(text: String, count: Int, last: String) {
         #expect(String(decoding: ConsoleLog.lastLines(count, of: Data(text.utf8)), as: UTF8.self) == last)

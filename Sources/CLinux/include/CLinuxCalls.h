@@ -34,9 +34,6 @@ int clinux_pidfd_open(int pid, unsigned flags);
 int clinux_pidfd_send_signal(int pidfd, int signal);
 /// A descriptor of its own for what another process has open under the number `target` (close-on-exec).
 int clinux_pidfd_getfd(int pidfd, int target);
-/// The process at the other end of a Unix socket that is connected: who it was when the connection was made (SO_PEERCRED). -1 and errno for
-/// anything else.
-int clinux_peer_process(int socket);
 
 /// waitid(2) on a pidfd: siginfo_t is a union that Swift cannot read. `code` gets CLD_EXITED, CLD_KILLED or CLD_DUMPED,
 /// `status` the exit status or the signal. Returns 1 when reaped, 0 when still running (WNOHANG), -1 and errno otherwise.

@@ -23,6 +23,8 @@ int64_t clinux_receive_with_fds(int fd, void *bytes, size_t count, int *fds, int
 
 /// The peer's process id (SO_PEERCRED), or -1 and errno.
 int clinux_peer_pid(int fd);
+/// 1 for a socket that listens, 0 for any other (SO_ACCEPTCONN), or -1 and errno.
+int clinux_is_listening(int fd);
 int clinux_socket_error(int fd);
 int clinux_set_buffer_sizes(int fd, int send, int receive);
 

@@ -17,7 +17,7 @@ struct AtRest: Encodable {
         programs: String, image: String, count: Int, seconds: Int, progress: (String) -> Void
     ) throws -> AtRest {
         progress("\(count) DD/OSs at rest on \(image): starting (the first time the image is built)")
-        let machines = try SupervisedMachines(programs: programs, image: image, count: count)
+        let machines = try SupervisedMachines(programs: programs, images: Array(repeating: image, count: count))
         defer { machines.remove() }
         // The guests still tidy up after their boot.
         sleep(5)

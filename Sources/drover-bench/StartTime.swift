@@ -11,36 +11,56 @@ struct StartTime: Encodable {
     /// Longest time between two completions that a client under load sees when the VMM is killed: the median of the recoveries.
     let recoveryGapSeconds: Double
 
-    static let attempts = 5
+    static let starts = 7
+    static let recoveries = 3
 
-    static func measure(programs: String, image: String, progress: (String) -> Void) throws -> StartTime {
-        progress("start on \(image): preparing (the first time the image is built)")
+    /// One DD/OS of each image, in turns and by itself, so that what changes slowly on the machine changes all; in the order of the images. Of each
+    /// also the first bytes of all rounds.
+    static func rounds(
+        programs: String, images: [String], progress: (String) -> Void
+    ) throws -> [(median: StartTime, firstBytes: [Double])] {
+        progress("starts on \(images.joined(separator: ", ")): preparing (the first time the images are built)")
         let machines = try SupervisedMachines(
-            programs: programs, image: image, count: 1, extra: ["restart: { backoff: 0.2s..1s, stableAfter: 1s, quarantine: never }"])
+            programs: programs, images: images, extra: ["restart: { backoff: 0.2s..1s, stableAfter: 1s, quarantine: never }"])
         defer { machines.remove() }
-        let name = machines.names[0]
-        var starts: [(seconds: Double, steps: [String: Double])] = []
-        var memory = 0
-        for attempt in 1...attempts {
-            progress("start on \(image): \(attempt)/\(attempts)")
-            try machines.run("stop", name)
-            try machines.run("start", name)
-            let detail = try machines.inspect(name)
-            guard let start = detail.lastStart else { throw BenchFailure(text: "drover inspect says nothing of the start") }
-            let launch = start.vmm + start.kernel + start.initialization + start.probe + start.connection + start.session
-            starts.append((launch + (try firstByte(machines.socket(name))), start.steps))
-            memory = detail.memoryMiB
+        for name in machines.names { try machines.run("stop", name) }
+        var starts = images.map { _ in [Start]() }
+        var gaps = images.map { _ in [Double]() }
+        for round in 0..<Self.starts {
+            for (index, name) in machines.names.enumerated() {
+                progress("start \(round + 1)/\(Self.starts) on \(images[index])")
+                starts[index].append(try start(machines, name))
+                if round < recoveries {
+                    progress("recovery \(round + 1)/\(recoveries) on \(images[index])")
+                    gaps[index].append(try gap(machines, name))
+                }
+                try machines.run("stop", name)
+            }
         }
-        starts.sort { $0.seconds < $1.seconds }
-        var gaps: [Double] = []
-        for attempt in 1...3 {
-            progress("recovery on \(image): \(attempt)/3")
-            gaps.append(try gap(machines, name))
+        return images.indices.map { index in
+            let sorted = starts[index].sorted { $0.seconds < $1.seconds }
+            let middle = sorted[sorted.count / 2]
+            return (
+                StartTime(
+                    image: images[index], memoryMiB: middle.memoryMiB, launchToFirstByteSeconds: middle.seconds, steps: middle.steps,
+                    recoveryGapSeconds: gaps[index].median),
+                starts[index].map(\.seconds)
+            )
         }
-        let median = starts[attempts / 2]
-        return StartTime(
-            image: image, memoryMiB: memory, launchToFirstByteSeconds: median.seconds, steps: median.steps,
-            recoveryGapSeconds: gaps.sorted()[1])
+    }
+
+    private struct Start {
+        let seconds: Double
+        let steps: [String: Double]
+        let memoryMiB: Int
+    }
+
+    private static func start(_ machines: SupervisedMachines, _ name: String) throws -> Start {
+        try machines.run("start", name)
+        let detail = try machines.inspect(name)
+        guard let start = detail.lastStart else { throw BenchFailure(text: "drover inspect says nothing of the start") }
+        let launch = start.vmm + start.kernel + start.initialization + start.probe + start.connection + start.session
+        return Start(seconds: launch + (try firstByte(machines.socket(name))), steps: start.steps, memoryMiB: detail.memoryMiB)
     }
 
     /// Seconds of one read of 512 bytes, as the client measures it.

@@ -7,17 +7,19 @@ final class SupervisedMachines {
     private let place: WorkDirectory
     private var supervisor: [String] { ["--run-dir", "\(place.path)/run"] }
 
-    /// Emulated NVMe controllers, with a file each.
+    /// Emulated NVMe controllers, with a file each, all started.
     ///
     /// - Parameters:
     ///   - programs: where `drover` and `droverd` are.
-    ///   - image: a recipe's name.
+    ///   - images: the recipe of each.
     ///   - extra: further keys of each DD/OS, in YAML, a line each.
-    convenience init(programs: String, image: String, count: Int, extra: [String] = []) throws {
-        try self.init(programs: programs, names: (0..<count).map { "bench\($0)" }) { name, folder in
+    convenience init(programs: String, images: [String], extra: [String] = []) throws {
+        let names = images.indices.map { "bench\($0)" }
+        let imageOf = Dictionary(uniqueKeysWithValues: zip(names, images))
+        try self.init(programs: programs, names: names) { name, folder in
             [
-                "class: block", "device: { emulated: nvme, backing: { file: \(folder)/\(name).img, size: 256MiB } }", "image: \(image)",
-                "frontends: [ nbd ]",
+                "class: block", "device: { emulated: nvme, backing: { file: \(folder)/\(name).img, size: 256MiB } }",
+                "image: \(imageOf[name] ?? "")", "frontends: [ nbd ]",
             ] + extra
         }
     }

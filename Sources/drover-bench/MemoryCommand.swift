@@ -6,8 +6,9 @@ struct MemoryCommand: ParsableCommand {
         commandName: "memory",
         abstract: "The least memory that a DD/OS works in, for each device.",
         discussion: """
-            A DD/OS of each emulated device gets what its image's recipe says, then less and less. What counts as working: it becomes ready, several \
-            times in a row, and a disk then takes a client's writes at depth 32 and of 1 MiB. The recipes' own figures are these and room to spare.
+            A DD/OS of each emulated device gets what its image's recipe says, then less, by halving. What counts as working, several times in a row: \
+            it becomes ready, a disk then takes a client's writes at depth 32 and of 1 MiB, and a NIC carries four TCP streams out and in, in the \
+            longest frames that its driver takes. The recipes' own figures are these and room to spare.
             """)
 
     static let everyDevice = MemoryNeed.disks + MemoryNeed.cards

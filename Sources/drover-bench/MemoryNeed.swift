@@ -12,7 +12,7 @@ struct MemoryNeed: Encodable {
     static let disks = [
         "nvme", "ahci", "sym53c8xx", "megaraid_sas", "vmw_pvscsi", "virtio_blk", "virtio_scsi", "sdhci", "usb-storage",
     ]
-    static let cards = ["e1000e", "e1000", "pcnet32", "8139cp", "e100", "vmxnet3", "virtio_net", "tulip"]
+    static let cards = CardTraffic.mtus.keys.sorted()
 
     /// The configuration takes no less.
     private static let floor = 24
@@ -21,29 +21,37 @@ struct MemoryNeed: Encodable {
         progress("\(device): as \(image) has it (the first time the image is built)")
         let recipe = try attempt(device, image, memory: nil, starts: starts, programs)
         if let failure = recipe.failure { throw BenchFailure(text: "\(device) does not work on \(image): \(failure)") }
-        var least = recipe.memoryMiB
-        while least - step >= floor {
-            progress("\(device): \(least - step) MiB")
-            let trial = try attempt(device, image, memory: least - step, starts: starts, programs)
-            if let failure = trial.failure {
-                return MemoryNeed(device: device, recipeMiB: recipe.memoryMiB, leastMiB: least, failure: failure)
+        // Halving: `low` steps below the recipe's do, `high` do not, or are less than the configuration takes.
+        var (low, high) = (0, (recipe.memoryMiB - floor) / step + 1)
+        var failure: String?
+        while high - low > 1 {
+            let middle = (low + high) / 2
+            progress("\(device): \(recipe.memoryMiB - middle * step) MiB")
+            if let reason = try attempt(device, image, memory: recipe.memoryMiB - middle * step, starts: starts, programs).failure {
+                (high, failure) = (middle, reason)
+            } else {
+                low = middle
             }
-            least -= step
         }
-        return MemoryNeed(device: device, recipeMiB: recipe.memoryMiB, leastMiB: least, failure: nil)
+        return MemoryNeed(device: device, recipeMiB: recipe.memoryMiB, leastMiB: recipe.memoryMiB - low * step, failure: failure)
     }
 
-    /// Starts a DD/OS some times, and has a disk work each time.
+    /// Starts a DD/OS some times, and has it work each time.
     private static func attempt(
         _ device: String, _ image: String, memory: Int?, starts: Int, _ programs: String
     ) throws -> (memoryMiB: Int, failure: String?) {
         let isDisk = disks.contains(device)
+        let mtu = CardTraffic.mtus[device] ?? 1500
+        let traffic = isDisk ? nil : try CardTraffic(mtu: mtu)
+        defer { traffic?.remove() }
         let machines = try SupervisedMachines(programs: programs, names: ["need\(getpid())"]) { name, folder in
-            let place = isDisk ? "backing: { file: \(folder)/disk.img, size: 64MiB }" : "wire: { tap: w\(getpid()) }"
+            let place = traffic.map { "wire: { tap: \($0.tap) }" } ?? "backing: { file: \(folder)/disk.img, size: 64MiB }"
             return [
                 "class: \(isDisk ? "block" : "network")", "device: { emulated: \(device), \(place) }", "image: \(image)",
                 "autostart: false", "boot: { deadline: 20s }", "restart: { quarantine: { failures: 1, within: 1h } }",
-            ] + (memory.map { ["memory: \($0)MiB"] } ?? [])
+            ]
+                + (traffic.map { ["interface: { name: \($0.interface), namespace: \($0.host) }", "settings: { mtu: \(mtu) }"] } ?? [])
+                + (memory.map { ["memory: \($0)MiB"] } ?? [])
         }
         defer { machines.remove() }
         let name = machines.names[0]
@@ -52,7 +60,9 @@ struct MemoryNeed: Encodable {
             do {
                 // The first start builds the image, which may be a kernel to compile.
                 try machines.run("start", name, seconds: memory == nil ? 2400 : 120, isQuiet: memory != nil)
-                if isDisk {
+                if let traffic {
+                    try traffic.run(mtu: mtu)
+                } else {
                     try work(machines.socket(name), ["--bs=4k", "--iodepth=32"])
                     try work(machines.socket(name), ["--bs=1m", "--iodepth=8"])
                 }

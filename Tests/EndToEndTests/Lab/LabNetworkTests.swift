@@ -88,17 +88,21 @@ extension Lab {
         private static func crashes(_ network: NetworkRig) async throws -> [[String]] {
             let (rig, cable) = (network.rig, network.cables[0])
             // The driver of a machine that hangs carries packets until its machine is ended.
-            let bytes = Lab.faults.reduce(0) { $0 + ($1 == .hang ? 10 : 3) << 20 } + 4 << 20
+            let bytes = Lab.faults.reduce(0) { $0 + ($1 == .hang ? 14 : 3) << 20 } + 4 << 20
             let out = try network.transfer(cable, toWire: true, bytes: bytes, rate: rate, port: 5101)
             let back = try network.transfer(cable, toWire: false, bytes: bytes / 4, rate: rate / 4, port: 5102)
             var rows: [[String]] = []
             for (round, fault) in Lab.faults.enumerated() {
-                for stream in [out, back] { try await stream.untilReceived(stream.received + 128 << 10, within: .seconds(180)) }
+                for stream in [out, back] {
+                    try await network.untilReceived(128 << 10, of: stream, through: cable, within: .seconds(180))
+                }
                 let injected = ContinuousClock.now
                 let recovery = try await rig.crash("n1", fault, within: .seconds(240))
-                guard out.received < bytes else { throw Failure("the stream ended before the recovery from \(fault.rawValue)") }
+                guard out.received < out.bytes, back.received < back.bytes else {
+                    throw Failure("a stream ended before the recovery from \(fault.rawValue)")
+                }
                 // What arrives from here on has gone through the new life.
-                try await out.untilReceived(out.received + 64 << 10, within: .seconds(180))
+                try await network.untilReceived(64 << 10, of: out, through: cable, within: .seconds(180))
                 #expect(Lab.driver(Lab.nic) == "vfio-pci")
                 try await network.expectInterface(cable, mtu: 1500)
                 say("\(fault.rawValue) \(round + 1): recovered after \(text(seconds: recovery.readySeconds)), and the stream goes on")

@@ -47,6 +47,30 @@ struct NetworkRig {
         }
     }
 
+    /// Waits until a stream has more. Where it stands still, what it stands still in is printed, twice, so that what moves can be told from what does not.
+    func untilReceived(_ more: Int, of stream: TCPTransfer, through cable: NetworkLab.Cable, within limit: Duration) async throws {
+        do { try await stream.untilReceived(stream.received + more, within: limit) } catch {
+            for _ in 1...2 { say("a stream stands still\n" + (await picture(cable))) }
+            throw error
+        }
+    }
+
+    /// The interface, the NIC, the other end of the wire, and the sockets at both.
+    private func picture(_ cable: NetworkLab.Cable) async -> String {
+        var parts: [String] = []
+        for (namespace, device) in [(lab.host, cable.interface), (lab.wire, cable.end)] {
+            for words in [["ip", "-s", "-s", "addr", "show", device], ["ip", "neigh"], ["ss", "-tinm"]] {
+                let output = try? await rig.start("/usr/sbin/ip", ["netns", "exec", namespace] + words).finish(within: .seconds(20))
+                parts.append("\(namespace): \(words.joined(separator: " "))\n" + (output.map { $0.out + $0.error } ?? "no answer"))
+            }
+        }
+        for words in [["net", name(cable)], ["inspect", name(cable)], ["logs", name(cable)]] {
+            let output = try? await rig.drover(words.first ?? "", words.last ?? "", within: .seconds(20))
+            parts.append("drover \(words.joined(separator: " "))\n" + (output.map { $0.out + $0.error } ?? "no answer"))
+        }
+        return parts.joined(separator: "\n")
+    }
+
     /// The interface has the NIC's address and MTU, as an unsuspecting program sees them.
     func expectInterface(_ cable: NetworkLab.Cable, mtu: Int) async throws {
         _ = try await eventually("\(cable.interface) has the address and the MTU of its NIC", within: .seconds(10)) {

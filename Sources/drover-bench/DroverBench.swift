@@ -22,11 +22,14 @@ struct BenchFailure: Error {
     let text: String
 }
 
-/// Says why it did not work, and ends the program with a failure.
+/// Says why it did not work, and ends the program with a failure. A signal that ends it leaves nothing behind.
 func complaining(_ body: () throws -> Void) throws {
+    Interruption.prepare()
     do {
         try body()
     } catch let failure as BenchFailure {
+        // Whose child is killed for the interruption's sake has nothing to complain of.
+        Interruption.checkpoint()
         FileHandle.standardError.write(Data("drover-bench: \(failure.text)\n".utf8))
         throw ExitCode.failure
     }

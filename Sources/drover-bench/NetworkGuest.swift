@@ -104,6 +104,7 @@ enum Tool {
 
     @discardableResult
     static func run(_ words: [String]) throws -> String {
+        Interruption.checkpoint()
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments = words
@@ -122,6 +123,7 @@ enum Tool {
 
     /// Starts a program that goes on; its output goes to a file, if anywhere.
     static func start(_ words: [String], output: String?) throws -> Process {
+        Interruption.checkpoint()
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments = words

@@ -105,6 +105,7 @@ final class NetworkMachine {
     }
 
     private func launch(_ name: String, _ words: [String]) throws {
+        Interruption.checkpoint()
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments = words

@@ -10,6 +10,7 @@ struct WorkDirectory {
             throw BenchFailure(text: "cannot make a directory in \(parent): \(String(cString: strerror(errno)))")
         }
         path = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+        Interruption.add(directory: path)
     }
 
     /// Drover's other programs are beside this one.
@@ -17,5 +18,8 @@ struct WorkDirectory {
         URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent().path
     }
 
-    func remove() { try? FileManager.default.removeItem(atPath: path) }
+    func remove() {
+        try? FileManager.default.removeItem(atPath: path)
+        Interruption.forget(directory: path)
+    }
 }

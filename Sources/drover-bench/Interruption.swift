@@ -13,12 +13,17 @@ enum Interruption {
     /// From here on a SIGINT, SIGTERM or SIGHUP removes everything. Not ignored nor blocked: children would inherit that.
     static func prepare() {
         guard unsafe Glibc.pipe2(&pipe, O_CLOEXEC) == 0 else { return }
+        var signals = sigset_t()
+        unsafe sigemptyset(&signals)
         for number in [SIGINT, SIGTERM, SIGHUP] {
+            unsafe sigaddset(&signals, number)
             signal(number) { number in
                 var byte = UInt8(truncatingIfNeeded: number)
                 _ = unsafe write(Interruption.pipe[1], &byte, 1)
             }
         }
+        // Whoever started this program may have blocked them.
+        unsafe pthread_sigmask(SIG_UNBLOCK, &signals, nil)
         Thread.detachNewThread {
             var byte: UInt8 = 0
             while unsafe read(pipe[0], &byte, 1) != 1 {}

@@ -127,7 +127,7 @@ struct ImageInspect: AsyncParsableCommand {
             "options    \(manifest.commandLine)",
         ]
         if let lean = manifest.lean {
-            lines.append("built from \(lean.fragments.joined(separator: ", ")) by \(lean.compiler)")
+            lines.append("built from \((["base"] + lean.fragments).joined(separator: ", ")) by \(lean.compiler)")
             lines.append("config     \((image.kernel as NSString).deletingLastPathComponent)/config")
         }
         if let memory = manifest.memoryMiB {

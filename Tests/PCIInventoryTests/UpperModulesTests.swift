@@ -13,6 +13,15 @@ struct UpperModulesTests {
         #expect(PCIFunction.upperModules(classCode: classCode) == modules)
     }
 
+    @Test(
+        arguments: [
+            (0x1001, ["virtio_blk"]), (0x1042, ["virtio_blk"]), (0x1004, ["virtio_scsi", "sd_mod"]), (0x1048, ["virtio_scsi", "sd_mod"]),
+            (0x1000, nil), (0x1041, nil), (0x1045, nil),
+        ] as [(UInt16, [String]?)])
+    func ofAVirtioDeviceGoByItsNumber(_ device: UInt16, _ modules: [String]?) {
+        #expect(PCIFunction.virtioModules(device: device) == modules)
+    }
+
     @Test func aNetworkCardsKernelForwardsToTheHost() {
         #expect(PCIFunction.upperModules(classCode: 0x02_00_00) == PCIFunction.networkModules)
         #expect(PCIFunction.networkModules.contains("virtio_net"))

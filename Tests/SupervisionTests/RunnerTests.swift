@@ -263,7 +263,9 @@ struct SupervisorFileTests {
     }
 
     @Test func stateOfAnotherBootIsForgotten() throws {
-        let path = try folder() + "/state.json"
+        let folder = try folder()
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let path = folder + "/state.json"
         var state = StateFile(
             bootID: StateFile.currentBootID, name: "d", record: MachineRecord(), phase: .ready, vmmMeter: .init(), stubMeter: .init(),
             pastRequests: 7, configuration: "")

@@ -7,17 +7,21 @@ enum Interruption {
     /// Work directories, each with the `drover` that a supervisor in it listens to.
     private static let directories = Mutex<[String: String?]>([:])
     private static let isUnderWay = Atomic(false)
-    /// Written by the handler, which may do no more than that.
+    /// Written to by the handler, which may do no more than that.
+    // SAFETY: assigned once, in `prepare`, before the handler is in place and the thread that reads it runs; never after.
     nonisolated(unsafe) private static var pipe: [Int32] = [-1, -1]
 
     /// From here on a SIGINT, SIGTERM or SIGHUP removes everything. Not ignored nor blocked: children would inherit that.
     static func prepare() {
+        // SAFETY: pipe2 fills the two places that the array has.
         guard unsafe Glibc.pipe2(&pipe, O_CLOEXEC) == 0 else { return }
+        // SAFETY, for all of the set's calls: it outlives them.
         var signals = sigset_t()
         unsafe sigemptyset(&signals)
         for number in [SIGINT, SIGTERM, SIGHUP] {
             unsafe sigaddset(&signals, number)
             signal(number) { number in
+                // SAFETY: write is async-signal-safe, and the byte outlives it.
                 var byte = UInt8(truncatingIfNeeded: number)
                 _ = unsafe write(Interruption.pipe[1], &byte, 1)
             }
@@ -25,6 +29,7 @@ enum Interruption {
         // Whoever started this program may have blocked them.
         unsafe pthread_sigmask(SIG_UNBLOCK, &signals, nil)
         Thread.detachNewThread {
+            // SAFETY: the byte outlives the call.
             var byte: UInt8 = 0
             while unsafe read(pipe[0], &byte, 1) != 1 {}
             isUnderWay.store(true, ordering: .sequentiallyConsistent)

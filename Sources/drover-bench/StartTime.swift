@@ -11,7 +11,7 @@ struct StartTime: Encodable {
     /// Longest time between two completions that a client under load sees when the VMM is killed: the median of the recoveries.
     let recoveryGapSeconds: Double
 
-    static let starts = 7
+    static let starts = 11
     static let recoveries = 3
 
     /// One DD/OS of each image, in turns and by itself, so that what changes slowly on the machine changes all; in the order of the images. Of each

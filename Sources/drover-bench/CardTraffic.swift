@@ -3,12 +3,14 @@ import Foundation
 /// Traffic for a NIC of a DD/OS, between the host's interface in one namespace and the end of the wire in another. The wire's TAP device is
 /// where QEMU finds it, start after start, and a bridge joins it to the end.
 struct CardTraffic {
-    let host = "drover-bench-\(getpid())-host"
-    private let wire = "drover-bench-\(getpid())-wire"
+    let host = Interruption.namespacePrefix + "-host"
+    private let wire = Interruption.namespacePrefix + "-wire"
     let interface = "dr-b\(getpid())"
-    let tap = "w\(getpid())t"
-    private let bridge = "w\(getpid())b"
-    private let port = "w\(getpid())p"
+    let tap = Interruption.linkPrefix + "t"
+    private let bridge = Interruption.linkPrefix + "b"
+    private let port = Interruption.linkPrefix + "p"
+
+    let mtu: Int
 
     private static let (near, far) = ("10.79.0.1", "10.79.0.2")
 
@@ -17,7 +19,9 @@ struct CardTraffic {
         "e1000e": 9000, "e1000": 9000, "pcnet32": 1500, "8139cp": 4000, "e100": 1500, "vmxnet3": 3000, "virtio_net": 9000, "tulip": 1500,
     ]
 
-    init(mtu: Int) throws {
+    /// - Parameter device: one of ``mtus``.
+    init(_ device: String) throws {
+        mtu = Self.mtus[device] ?? 1500
         do {
             for name in [host, wire] { try Tool.run("ip", "netns", "add", name) }
             try Tool.run("ip", "tuntap", "add", "dev", tap, "mode", "tap")
@@ -40,7 +44,7 @@ struct CardTraffic {
     }
 
     /// Four TCP streams out, then four in, for a second each: as much as the DD/OS takes, in the longest frames. It has just started.
-    func run(mtu: Int) throws {
+    func run() throws {
         try Tool.run("ip", "-n", host, "addr", "replace", Self.near + "/24", "dev", interface)
         try Tool.run("ip", "-n", host, "link", "set", interface, "up")
         let deadline = Date(timeIntervalSinceNow: 20)

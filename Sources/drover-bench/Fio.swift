@@ -42,7 +42,7 @@ enum Fio {
         process.standardError = errors
         process.standardInput = FileHandle.nullDevice
         do {
-            try process.run()
+            try Interruption.start(process)
         } catch {
             throw BenchFailure(text: "fio is not installed (apt-get install fio).")
         }

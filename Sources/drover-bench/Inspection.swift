@@ -17,6 +17,9 @@ struct Inspection: Decodable {
     struct Timeline: Decodable {
         let image, stub, vmm, kernel, initialization, probe, connection, session: Double
 
+        /// From virDomainCreate to a session; the image and the client stub come before.
+        var sinceLaunch: Double { vmm + kernel + initialization + probe + connection + session }
+
         var steps: [String: Double] {
             [
                 "image": image, "stub": stub, "vmm": vmm, "kernel": kernel, "initialization": initialization, "probe": probe,

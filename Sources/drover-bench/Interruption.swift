@@ -4,9 +4,14 @@ import Synchronization
 /// What a signal that ends this program takes away first: its children, its supervisors with their DD/OSs, its directories, and the interfaces and
 /// network namespaces that have its process number in their names.
 enum Interruption {
-    /// Work directories, each with the `drover` that a supervisor in it listens to.
-    private static let directories = Mutex<[String: String?]>([:])
-    private static let isUnderWay = Atomic(false)
+    /// What the names of this process's network namespaces begin with, and those of its interfaces.
+    static let namespacePrefix = "drover-bench-\(getpid())"
+    static let linkPrefix = "w\(getpid())-"
+
+    /// Work directories, each with a command to run before it is removed; empty: none.
+    private static let directories = Mutex<[String: [String]]>([:])
+    /// Held while something is started, and for good by what takes everything away: what is started has either been seen by it, or never is.
+    private static let starting = NSRecursiveLock()
     /// Written to by the handler, which may do no more than that.
     // SAFETY: assigned once, in `prepare`, before the handler is in place and the thread that reads it runs; never after.
     nonisolated(unsafe) private static var pipe: [Int32] = [-1, -1]
@@ -32,7 +37,7 @@ enum Interruption {
             // SAFETY: the byte outlives the call.
             var byte: UInt8 = 0
             while unsafe read(pipe[0], &byte, 1) != 1 {}
-            isUnderWay.store(true, ordering: .sequentiallyConsistent)
+            starting.lock()
             progress("interrupted: stopping what was started")
             removeEverything()
             progress(nil)
@@ -40,12 +45,13 @@ enum Interruption {
         }
     }
 
-    /// Before anything is started: nothing is any more while the rest is taken away.
-    static func checkpoint() {
-        while isUnderWay.load(ordering: .sequentiallyConsistent) { sleep(1) }
-    }
+    /// Starts a program, unless everything is taken away: then it does not return.
+    static func start(_ process: Process) throws { try starting.withLock { try process.run() } }
 
-    static func add(directory: String, drover: String? = nil) { directories.withLock { $0[directory] = .some(drover) } }
+    /// Does not return while everything is taken away.
+    static func checkpoint() { starting.withLock {} }
+
+    static func add(directory: String, before command: [String] = []) { directories.withLock { $0[directory] = command } }
 
     static func forget(directory: String) { _ = directories.withLock { $0.removeValue(forKey: directory) } }
 
@@ -59,26 +65,17 @@ enum Interruption {
             // Who leads a group has started the rest of it.
             kill(getpgid(child) == child ? -child : child, SIGKILL)
         }
-        for (directory, drover) in directories.withLock({ $0 }) {
-            if let drover { run(drover, ["down", "--run-dir", directory + "/run"]) }
+        for (directory, command) in directories.withLock({ $0 }) {
+            if !command.isEmpty { run(command) }
             try? FileManager.default.removeItem(atPath: directory)
         }
-        let (own, tag) = ("drover-bench-\(getpid())", "w\(getpid())")
-        for name in list("/run/netns") where name == own || name.hasPrefix(own + "-") { run("/usr/sbin/ip", ["netns", "del", name]) }
-        for name in list("/sys/class/net") where name.hasPrefix(tag) && name.count == tag.count + 1 {
-            run("/usr/sbin/ip", ["link", "del", name])
+        for name in list("/run/netns") where name == namespacePrefix || name.hasPrefix(namespacePrefix + "-") {
+            run(["ip", "netns", "del", name])
         }
+        for name in list("/sys/class/net") where name.hasPrefix(linkPrefix) { run(["ip", "link", "del", name]) }
     }
 
     private static func list(_ directory: String) -> [String] { (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? [] }
 
-    private static func run(_ program: String, _ arguments: [String]) {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/timeout")
-        process.arguments = ["-k", "5", "60", program] + arguments
-        process.standardOutput = FileHandle.nullDevice
-        process.standardError = FileHandle.nullDevice
-        process.standardInput = FileHandle.nullDevice
-        if (try? process.run()) != nil { process.waitUntilExit() }
-    }
+    private static func run(_ command: [String]) { _ = try? SupervisedMachines.run(command, seconds: 60, isQuiet: true) }
 }

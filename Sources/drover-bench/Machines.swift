@@ -1,5 +1,3 @@
-import Foundation
-
 /// The part of the benchmark that starts virtual machines: both kinds of image side by side.
 struct Machines: Encodable {
     let starts: [StartTime]
@@ -12,14 +10,15 @@ struct Machines: Encodable {
     static let images = [stock, lean]
 
     static func measure(programs: String, seconds: Int, progress: (String) -> Void) throws -> Machines {
-        let rounds = try StartTime.rounds(programs: programs, images: images, progress: progress)
+        let starts = try StartTime.measure(programs: programs, images: images, progress: progress)
         var atRest = try images.map {
             try AtRest.measure(programs: programs, image: $0, count: 1, seconds: seconds, progress: progress)
         }
         // Many at once, as a host has them: what one adds to the wakings of the others is in it.
         atRest.append(try AtRest.measure(programs: programs, image: lean, count: 8, seconds: max(seconds, 60), progress: progress))
         return Machines(
-            starts: rounds.map(\.median), firstByteOverStock: RoundRatio(rounds[1].firstBytes, over: rounds[0].firstBytes), atRest: atRest)
+            starts: starts, firstByteOverStock: RoundRatio(starts[1].everyFirstByteSeconds, over: starts[0].everyFirstByteSeconds),
+            atRest: atRest)
     }
 
     var aims: [Aim] {
@@ -41,10 +40,7 @@ struct Machines: Encodable {
 
     var text: String {
         let ratio = firstByteOverStock.map {
-            String(
-                format: "  first byte, %@ over %@, round by round: %.2f (%.2f–%.2f)", Self.lean as NSString, Self.stock as NSString,
-                $0.median,
-                $0.lowest, $0.highest)
+            "  first byte, \(Self.lean) over \(Self.stock), round by round: \($0.text)"
         }
         return ([StartTime.header] + starts.map(\.text) + (ratio.map { [$0] } ?? []) + ["", AtRest.header] + atRest.map(\.text))
             .joined(separator: "\n")

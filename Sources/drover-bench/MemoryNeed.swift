@@ -1,6 +1,6 @@
 import Foundation
 
-/// The least memory that a DD/OS was seen to work in, found by giving it less and less.
+/// The least memory that a DD/OS was seen to work in, found by halving.
 struct MemoryNeed: Encodable {
     let device: String
     /// What the image's recipe gives it.
@@ -41,8 +41,7 @@ struct MemoryNeed: Encodable {
         _ device: String, _ image: String, memory: Int?, starts: Int, _ programs: String
     ) throws -> (memoryMiB: Int, failure: String?) {
         let isDisk = disks.contains(device)
-        let mtu = CardTraffic.mtus[device] ?? 1500
-        let traffic = isDisk ? nil : try CardTraffic(mtu: mtu)
+        let traffic = isDisk ? nil : try CardTraffic(device)
         defer { traffic?.remove() }
         let machines = try SupervisedMachines(programs: programs, names: ["need\(getpid())"]) { name, folder in
             let place = traffic.map { "wire: { tap: \($0.tap) }" } ?? "backing: { file: \(folder)/disk.img, size: 64MiB }"
@@ -50,7 +49,7 @@ struct MemoryNeed: Encodable {
                 "class: \(isDisk ? "block" : "network")", "device: { emulated: \(device), \(place) }", "image: \(image)",
                 "autostart: false", "boot: { deadline: 20s }", "restart: { quarantine: { failures: 1, within: 1h } }",
             ]
-                + (traffic.map { ["interface: { name: \($0.interface), namespace: \($0.host) }", "settings: { mtu: \(mtu) }"] } ?? [])
+                + (traffic.map { ["interface: { name: \($0.interface), namespace: \($0.host) }", "settings: { mtu: \($0.mtu) }"] } ?? [])
                 + (memory.map { ["memory: \($0)MiB"] } ?? [])
         }
         defer { machines.remove() }
@@ -61,7 +60,7 @@ struct MemoryNeed: Encodable {
                 // The first start builds the image, which may be a kernel to compile.
                 try machines.run("start", name, seconds: memory == nil ? 2400 : 120, isQuiet: memory != nil)
                 if let traffic {
-                    try traffic.run(mtu: mtu)
+                    try traffic.run()
                 } else {
                     try work(machines.socket(name), ["--bs=4k", "--iodepth=32"])
                     try work(machines.socket(name), ["--bs=1m", "--iodepth=8"])

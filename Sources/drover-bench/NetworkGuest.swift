@@ -104,7 +104,6 @@ enum Tool {
 
     @discardableResult
     static func run(_ words: [String]) throws -> String {
-        Interruption.checkpoint()
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments = words
@@ -112,7 +111,7 @@ enum Tool {
         process.standardOutput = output
         process.standardError = FileHandle.nullDevice
         process.standardInput = FileHandle.nullDevice
-        try process.run()
+        try Interruption.start(process)
         let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
         process.waitUntilExit()
         guard process.terminationStatus == 0 else {
@@ -123,7 +122,6 @@ enum Tool {
 
     /// Starts a program that goes on; its output goes to a file, if anywhere.
     static func start(_ words: [String], output: String?) throws -> Process {
-        Interruption.checkpoint()
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments = words
@@ -135,7 +133,7 @@ enum Tool {
         process.standardOutput = file ?? FileHandle.nullDevice
         process.standardError = file ?? FileHandle.nullDevice
         process.standardInput = FileHandle.nullDevice
-        try process.run()
+        try Interruption.start(process)
         return process
     }
 }

@@ -31,7 +31,7 @@ final class NetworkMachine {
     init(_ backEnd: NetworkBackEnd, guest: NetworkGuest, mtu: Int, directory: String, programs: String) throws {
         self.backEnd = backEnd
         self.directory = directory + "/\(backEnd.rawValue)-\(mtu)"
-        let unique = "drover-bench-\(getpid())-\(backEnd.rawValue)"
+        let unique = Interruption.namespacePrefix + "-\(backEnd.rawValue)"
         host = unique + "-host"
         wire = unique + "-wire"
         try FileManager.default.createDirectory(atPath: self.directory, withIntermediateDirectories: true)
@@ -105,7 +105,6 @@ final class NetworkMachine {
     }
 
     private func launch(_ name: String, _ words: [String]) throws {
-        Interruption.checkpoint()
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments = words
@@ -114,7 +113,7 @@ final class NetworkMachine {
         process.standardOutput = log
         process.standardError = log
         process.standardInput = FileHandle.nullDevice
-        try process.run()
+        try Interruption.start(process)
         processes.append((name, process))
     }
 

@@ -74,9 +74,9 @@ struct NetworkReport: Encodable {
                         load.isDatagrams ? "" : String(format: "%.0f", figures.megabitsPerSecond),
                         load.isDatagrams ? String(format: "%.0f", figures.packetsPerSecond) : "", cpu(figures.vmmSeconds),
                         cpu(figures.stubSeconds), cpu(figures.endpointSeconds), cpu(figures.wholeSeconds),
-                        index == 0 ? words(load.rateOverQEMU) : "", index == 0 ? words(load.rateOverNative) : "",
-                        index == 0 && !load.isDatagrams ? words(load.cpuOverQEMU) : "",
-                        index == 0 && !load.isDatagrams ? words(load.cpuOverNative) : ""))
+                        index == 0 ? load.rateOverQEMU?.text ?? "" : "", index == 0 ? load.rateOverNative?.text ?? "" : "",
+                        index == 0 && !load.isDatagrams ? load.cpuOverQEMU?.text ?? "" : "",
+                        index == 0 && !load.isDatagrams ? load.cpuOverNative?.text ?? "" : ""))
             }
         }
         for backEnd in NetworkBackEnd.compared {
@@ -100,7 +100,8 @@ struct NetworkReport: Encodable {
                 row(
                     widths, operation.name, "", String(format: "%.0f", operation.nativeMicroseconds),
                     isChange ? String(format: "%.0f", operation.nativeWithDescriptionMicroseconds) : "",
-                    String(format: "%.0f", operation.droverMicroseconds), words(operation.ratio), words(operation.ratioToChangeAlone)))
+                    String(format: "%.0f", operation.droverMicroseconds), operation.ratio?.text ?? "",
+                    operation.ratioToChangeAlone?.text ?? ""))
         }
         lines.append(String(format: "A request that the client stub answers itself takes %.0f µs.", control.stubAloneMicroseconds))
         return lines
@@ -128,10 +129,6 @@ struct NetworkReport: Encodable {
                 format: "CPU of an answer, without traffic: %.0f µs of the VMM's and %.0f µs of the client stub's.", cost.vmmMicroseconds,
                 cost.stubMicroseconds))
         return lines
-    }
-
-    private static func words(_ ratio: RoundRatio?) -> String {
-        ratio.map { String(format: "%.2f (%.2f–%.2f)", $0.median, $0.lowest, $0.highest) } ?? ""
     }
 
     /// The first and the third field at the left of their columns, the others at the right.

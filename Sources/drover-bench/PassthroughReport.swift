@@ -90,8 +90,8 @@ struct PassthroughReport: Encodable {
                 lines.append(
                     row(
                         figure.workload, String(format: "%.0f", figure.nativeRate), String(format: "%.0f", figure.droverRate),
-                        Self.words(figure.rateOverNative), String(format: "%.1f", figure.nativeCPU),
-                        String(format: "%.1f", figure.droverCPU), Self.words(figure.cpuOverNative)))
+                        figure.rateOverNative?.text ?? "", String(format: "%.1f", figure.nativeCPU),
+                        String(format: "%.1f", figure.droverCPU), figure.cpuOverNative?.text ?? ""))
             }
             lines.append("\(device.unit); CPU: seconds of the whole machine's, clients included, for \(device.share).")
         }
@@ -110,10 +110,6 @@ struct PassthroughReport: Encodable {
         what real hardware gives it almost for nothing. So Drover's side is slower here than it would be, by a factor that no figure here tells: these are for
         comparing one state of Drover with another, not with the published ones.
         """
-
-    private static func words(_ ratio: RoundRatio?) -> String {
-        ratio.map { String(format: "%.2f (%.2f–%.2f)", $0.median, $0.lowest, $0.highest) } ?? ""
-    }
 
     private func row(_ name: String, _ fields: String...) -> String {
         let widths = [10, 10, 20, 12, 12, 20]

@@ -34,40 +34,28 @@ struct Results {
 
     private func median(_ workload: Workload, _ server: ServerKind) -> Measurement {
         let all = runs[workload]?[server] ?? []
-        func middle(_ value: (Measurement) -> Double) -> Double { Self.middle(all.map(value).sorted()) }
+        func middle(_ value: (Measurement) -> Double) -> Double { all.map(value).median }
         return Measurement(iops: middle(\.iops), p50: middle(\.p50), p99: middle(\.p99), cpuPerRequest: middle(\.cpuPerRequest))
     }
 
-    /// Drover's IOPS over those of the faster of the others, round by round, so that what changes slowly on the machine
-    /// changes both.
-    struct Ratio: Encodable {
-        let lowest: Double
-        let median: Double
-        let highest: Double
-        /// The least median that is aimed at.
-        let aim: Double
-    }
-
-    private func ratio(_ workload: Workload) -> Ratio? {
+    /// Drover's IOPS over those of the faster of the others, round by round.
+    private func ratio(_ workload: Workload) -> RoundRatio? {
         let peers = servers.filter { $0 != .drover }
         guard let own = runs[workload]?[.drover], let best = peers.max(by: { median(workload, $0).iops < median(workload, $1).iops }),
             let others = runs[workload]?[best]
         else { return nil }
-        let ratios = zip(own, others).compactMap { $1.iops > 0 ? $0.iops / $1.iops : nil }.sorted()
-        guard let lowest = ratios.first, let highest = ratios.last else { return nil }
-        return Ratio(lowest: lowest, median: Self.middle(ratios), highest: highest, aim: workload.depth == 1 ? 0.8 : 1)
+        return RoundRatio(own.map(\.iops), over: others.map(\.iops))
     }
+
+    /// The least median ratio that is aimed at.
+    private static func aim(_ workload: Workload) -> Double { workload.depth == 1 ? 0.8 : 1 }
 
     var aims: [Aim] {
         workloads.compactMap { workload in
-            ratio(workload).map { Aim.atLeast($0.aim, "message path, \(workload.name): IOPS over the faster peer's", $0.median) }
+            ratio(workload).map {
+                Aim.atLeast(Self.aim(workload), "message path, \(workload.name): IOPS over the faster peer's", $0.median)
+            }
         }
-    }
-
-    private static func middle(_ sorted: [Double]) -> Double {
-        guard !sorted.isEmpty else { return 0 }
-        let half = sorted.count / 2
-        return sorted.count % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2
     }
 
     func table() -> String {
@@ -78,7 +66,7 @@ struct Results {
         for workload in workloads {
             for (index, server) in servers.enumerated() {
                 let figures = median(workload, server)
-                let ratio = server == .drover ? ratio(workload).map(Self.words) ?? "" : ""
+                let ratio = server == .drover ? ratio(workload)?.text ?? "" : ""
                 lines.append(
                     row(
                         index == 0 ? workload.name : "", server.rawValue, String(format: "%.0f", figures.iops),
@@ -87,10 +75,6 @@ struct Results {
             }
         }
         return lines.joined(separator: "\n")
-    }
-
-    private static func words(_ ratio: Ratio) -> String {
-        String(format: "%.2f (%.2f–%.2f)", ratio.median, ratio.lowest, ratio.highest)
     }
 
     private func row(_ workload: String, _ server: String, _ figures: String...) -> String {
@@ -115,6 +99,12 @@ struct Results {
             let servers: [String: Figures]
             let iopsOverFasterPeer: Ratio?
         }
+        struct Ratio: Encodable {
+            let lowest: Double
+            let median: Double
+            let highest: Double
+            let aim: Double
+        }
         struct Figures: Encodable {
             let iops: Double
             let p50Microseconds: Double
@@ -131,7 +121,10 @@ struct Results {
                         cpuMicrosecondsPerRequest: median.cpuPerRequest)
                 )
             }
-            return Entry(name: workload.name, servers: Dictionary(uniqueKeysWithValues: figures), iopsOverFasterPeer: ratio(workload))
+            let ratio = ratio(workload).map {
+                Ratio(lowest: $0.lowest, median: $0.median, highest: $0.highest, aim: Self.aim(workload))
+            }
+            return Entry(name: workload.name, servers: Dictionary(uniqueKeysWithValues: figures), iopsOverFasterPeer: ratio)
         }
         let document = Document(
             rounds: rounds, seconds: seconds, megabytes: megabytes, workloads: entries, machines: machines, network: network, aims: aims)

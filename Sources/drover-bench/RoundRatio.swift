@@ -1,3 +1,5 @@
+import Foundation
+
 /// One figure over another, taken within each round, so that what changes slowly on the machine changes both.
 struct RoundRatio: Encodable {
     let lowest: Double
@@ -12,6 +14,9 @@ struct RoundRatio: Encodable {
         self.highest = highest
         median = ratios.median
     }
+
+    /// The median, and how far the rounds are apart.
+    var text: String { String(format: "%.2f (%.2f–%.2f)", median, lowest, highest) }
 }
 
 /// The median of many ratios of neighbours in time, and the range in which it would lie in 95 of 100 repetitions: between two of the ratios

@@ -98,7 +98,7 @@ final class RunningServer {
         process.standardOutput = output
         process.standardError = output
         process.standardInput = FileHandle.nullDevice
-        try process.run()
+        try Interruption.start(process)
         processes.append(process)
     }
 

@@ -6,6 +6,8 @@ struct StartTime: Encodable {
     let memoryMiB: Int
     /// From the supervisor's virDomainCreate to the first byte that a client reads: the median start.
     let launchToFirstByteSeconds: Double
+    /// The same of every start, in the order of the rounds.
+    let everyFirstByteSeconds: [Double]
     /// Where the time of that start went; "image" and "client stub" come before the launch.
     let steps: [String: Double]
     /// Longest time between two completions that a client under load sees when the VMM is killed: the median of the recoveries.
@@ -14,11 +16,8 @@ struct StartTime: Encodable {
     static let starts = 11
     static let recoveries = 3
 
-    /// One DD/OS of each image, in turns and by itself, so that what changes slowly on the machine changes all; in the order of the images. Of each
-    /// also the first bytes of all rounds.
-    static func rounds(
-        programs: String, images: [String], progress: (String) -> Void
-    ) throws -> [(median: StartTime, firstBytes: [Double])] {
+    /// One DD/OS of each image, in turns and by itself, so that what changes slowly on the machine changes all; in the order of the images.
+    static func measure(programs: String, images: [String], progress: (String) -> Void) throws -> [StartTime] {
         progress("starts on \(images.joined(separator: ", ")): preparing (the first time the images are built)")
         let machines = try SupervisedMachines(
             programs: programs, images: images, extra: ["restart: { backoff: 0.2s..1s, stableAfter: 1s, quarantine: never }"])
@@ -40,12 +39,9 @@ struct StartTime: Encodable {
         return images.indices.map { index in
             let sorted = starts[index].sorted { $0.seconds < $1.seconds }
             let middle = sorted[sorted.count / 2]
-            return (
-                StartTime(
-                    image: images[index], memoryMiB: middle.memoryMiB, launchToFirstByteSeconds: middle.seconds, steps: middle.steps,
-                    recoveryGapSeconds: gaps[index].median),
-                starts[index].map(\.seconds)
-            )
+            return StartTime(
+                image: images[index], memoryMiB: middle.memoryMiB, launchToFirstByteSeconds: middle.seconds,
+                everyFirstByteSeconds: starts[index].map(\.seconds), steps: middle.steps, recoveryGapSeconds: gaps[index].median)
         }
     }
 
@@ -59,8 +55,7 @@ struct StartTime: Encodable {
         try machines.run("start", name)
         let detail = try machines.inspect(name)
         guard let start = detail.lastStart else { throw BenchFailure(text: "drover inspect says nothing of the start") }
-        let launch = start.vmm + start.kernel + start.initialization + start.probe + start.connection + start.session
-        return Start(seconds: launch + (try firstByte(machines.socket(name))), steps: start.steps, memoryMiB: detail.memoryMiB)
+        return Start(seconds: start.sinceLaunch + (try firstByte(machines.socket(name))), steps: start.steps, memoryMiB: detail.memoryMiB)
     }
 
     /// Seconds of one read of 512 bytes, as the client measures it.

@@ -32,7 +32,7 @@ final class SupervisedMachines {
             throw BenchFailure(text: "drover and droverd are not in \(programs): run make build, or leave this part out with --no-machine.")
         }
         place = try WorkDirectory(in: "/tmp")
-        Interruption.add(directory: place.path, drover: drover)
+        Interruption.add(directory: place.path, before: [drover, "down", "--run-dir", place.path + "/run"])
         self.names = names
         let text = "ddos:\n" + names.map { name in "  \(name):\n" + keys(name, place.path).map { "    \($0)\n" }.joined() }.joined()
         let file = "\(place.path)/bench.yaml"
@@ -81,7 +81,6 @@ final class SupervisedMachines {
 
     /// Its progress and its complaints are for the person.
     static func start(_ arguments: [String], seconds: Int, isQuiet: Bool = false) throws -> (Process, Pipe) {
-        Interruption.checkpoint()
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/timeout")
         process.arguments = ["-k", "5", String(seconds)] + arguments
@@ -89,7 +88,7 @@ final class SupervisedMachines {
         process.standardOutput = output
         process.standardInput = FileHandle.nullDevice
         if isQuiet { process.standardError = FileHandle.nullDevice }
-        try process.run()
+        try Interruption.start(process)
         return (process, output)
     }
 }

@@ -64,9 +64,9 @@ struct NetworkRig {
                 parts.append("\(namespace): \(words.joined(separator: " "))\n" + (output.map { $0.out + $0.error } ?? "no answer"))
             }
         }
-        for words in [["net", name(cable)], ["inspect", name(cable)], ["logs", name(cable)]] {
-            let output = try? await rig.drover(words.first ?? "", words.last ?? "", within: .seconds(20))
-            parts.append("drover \(words.joined(separator: " "))\n" + (output.map { $0.out + $0.error } ?? "no answer"))
+        for verb in ["net", "inspect", "logs"] {
+            let output = try? await rig.drover(verb, name(cable), within: .seconds(20))
+            parts.append("drover \(verb) \(name(cable))\n" + (output.map { $0.out + $0.error } ?? "no answer"))
         }
         return parts.joined(separator: "\n")
     }

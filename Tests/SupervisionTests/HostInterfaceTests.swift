@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import LinuxSystem
 import Netlink
 import Testing
 
@@ -89,7 +90,7 @@ import Testing
 
     @Test func aWireThatWasThereIsUsedAndLeft() throws {
         try TestNamespaces.with { place throws in
-            let tap = try TapDevice(name: "wire0")
+            var tap = try TapDevice(name: "wire0")
             try tap.persist()
             _ = try interface(place, wire: "wire0").ensure()
             #expect(InterfaceJournal.load(place.journal).wire == nil)
@@ -101,7 +102,7 @@ import Testing
     /// The numbers in it are those of interfaces that no longer exist; somebody else's may have them.
     @Test func theJournalOfAnotherBootTouchesNothing() throws {
         try TestNamespaces.with { place throws in
-            let tap = try TapDevice(name: "mine")
+            var tap = try TapDevice(name: "mine")
             try tap.persist()
             var journal = InterfaceJournal()
             journal.bootID = "another"
@@ -120,7 +121,10 @@ import Testing
             let made = try #require(InterfaceJournal.load(place.journal).interface)
             try place.makeOtherAnew()
             try NetworkNamespace(path: "/run/netns/\(place.other)").perform { () throws(NetlinkError) in
-                do { try TapDevice(name: "foreign").persist() } catch { Issue.record("\(error)") }
+                do {
+                    var foreign = try TapDevice(name: "foreign")
+                    try foreign.persist()
+                } catch { Issue.record("\(error)") }
             }
             let foreign = try place.link("foreign", inOther: true)
             try #require(foreign.index == made.index)
@@ -162,7 +166,7 @@ import Testing
                 try refusal(interface(place, "left", wire: "wire0"), place)
                     == "there is an interface 'left' already (a veth); choose another 'interface: { name: … }', or remove that one")
             // Of a program that is running, and of nobody's.
-            let tap = try TapDevice(name: "busy")
+            var tap = try TapDevice(name: "busy")
             try tap.persist()
             #expect(
                 try refusal(interface(place, "busy"), place)
@@ -218,6 +222,20 @@ import Testing
             var wanted = interface(place)
             wanted.journal = place.directory + "/nowhere/interface.json"
             #expect(try refusal(wanted, place).hasPrefix("cannot keep a record of 'dr-x': "))
+        }
+    }
+
+    /// Any program that is being started has all descriptors for a moment, and the kernel keeps the device as long as one is open.
+    @Test func aDeviceThatIsGivenUpIsGoneAlthoughAChildStillHasItsDescriptor() throws {
+        try TestNamespaces.with { place throws in
+            let child: Int32
+            do {
+                let device = try TapDevice(name: "dr-x")
+                child = dup(device.file.rawValue)
+                #expect(try place.links() == ["dr-x"])
+            }
+            defer { close(child) }
+            #expect(try place.links() == [])
         }
     }
 

@@ -53,7 +53,7 @@ struct HostInterface {
         var next = record
         try Self.inside(namespace) { () throws(InterfaceError) in
             let master = try bridge.map { bridge throws(InterfaceError) in try Self.find(bridge: bridge, namespace) }
-            let device: TapDevice
+            var device: TapDevice
             do throws(InterfaceError) {
                 device = try TapDevice(name: name)
             } catch {
@@ -84,7 +84,7 @@ struct HostInterface {
             guard link.kind == "tun" else { throw InterfaceError.notATap(name: tap, kind: link.kind) }
             return false
         }
-        let device = try TapDevice(name: tap)
+        var device = try TapDevice(name: tap)
         record.wire = InterfaceJournal.Made(name: tap, index: device.index, mark: try Self.mark(device))
         try Self.save(record, journal, about: tap)
         var change = LinkChange()

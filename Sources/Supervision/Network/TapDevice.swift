@@ -5,13 +5,18 @@ import Netlink
 
 /// A TAP device in the making: it is gone with this value, whatever ends the process, until ``persist()``.
 struct TapDevice: ~Copyable {
-    private let file: OwnedDescriptor
+    let file: OwnedDescriptor
+    /// Of the namespace that the device is in.
+    private var links: LinkSocket
+    private var isPersistent = false
     let name: String
     /// The kernel's number of it.
     let index: Int32
 
     /// Makes it in the namespace of the calling thread, down, with vnet headers. Only root may attach to it.
     init(name: String) throws(InterfaceError) {
+        var links: LinkSocket
+        do throws(NetlinkError) { links = try LinkSocket() } catch { throw InterfaceError(error, "make", name) }
         let file: OwnedDescriptor
         do throws(SystemError) {
             file = try OwnedDescriptor(path: "/dev/net/tun", .readWrite)
@@ -22,7 +27,7 @@ struct TapDevice: ~Copyable {
             switch clinux_errno() {
             case EBUSY, EEXIST, EINVAL:
                 var kind = ""
-                if var links = try? LinkSocket(), let link = try? links.link(named: name) { kind = link.kind }
+                if let link = try? links.link(named: name) { kind = link.kind }
                 throw .nameTaken(name: name, kind: kind, namespace: nil)
             case EPERM, EACCES: throw .notPermitted(operation: "make the TAP device", name: name)
             case let code: throw .refused(operation: "make the TAP device", name: name, reason: errorText(code))
@@ -30,7 +35,6 @@ struct TapDevice: ~Copyable {
         }
         let index: Int32
         do throws(NetlinkError) {
-            var links = try LinkSocket()
             index = try links.link(named: name).index
         } catch {
             throw InterfaceError(error, "look at", name)
@@ -38,13 +42,22 @@ struct TapDevice: ~Copyable {
         self.file = file
         self.name = name
         self.index = index
+        self.links = links
+    }
+
+    /// Not left to the descriptor's end: a child process that was forked meanwhile has it too, until it runs its own program.
+    deinit {
+        guard !isPersistent else { return }
+        var links = links
+        try? links.delete(index)
     }
 
     /// From now on it stays until it is removed.
-    func persist() throws(InterfaceError) {
+    mutating func persist() throws(InterfaceError) {
         guard clinux_tap_set_persistent(file.rawValue, 1) == 0 else {
             throw .refused(operation: "keep the TAP device", name: name, reason: errorText(clinux_errno()))
         }
+        isPersistent = true
     }
 }
 

@@ -88,12 +88,8 @@ struct ImageCache: Sendable {
     func lockNow(_ file: LockFile = .cache) throws(ImageError) -> Lock {
         try FileStore.makeDirectory(directory)
         let lock = try Lock("\(directory)/\(file.rawValue)")
-        // A program that is just being started holds what its parent had open, until it has become that program.
-        for _ in 0..<30 {
-            if try lock.tryAcquire() { return lock }
-            usleep(10_000)
-        }
-        throw .busy(directory: directory)
+        guard try lock.tryAcquire() else { throw .busy(directory: directory) }
+        return lock
     }
 
     /// Held until it goes out of scope. The kernel lets go of it when the process dies.
@@ -115,6 +111,10 @@ struct ImageCache: Sendable {
             return true
         }
 
-        deinit { close(descriptor) }
+        deinit {
+            // A child that is being started has the descriptor too, until it runs its own program.
+            flock(descriptor, LOCK_UN)
+            close(descriptor)
+        }
     }
 }

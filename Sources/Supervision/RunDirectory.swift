@@ -86,5 +86,9 @@ final class SupervisorLock: Sendable {
         descriptor = file
     }
 
-    deinit { close(descriptor) }
+    deinit {
+        // A child that is being started has the descriptor too, until it runs its own program.
+        flock(descriptor, LOCK_UN)
+        close(descriptor)
+    }
 }

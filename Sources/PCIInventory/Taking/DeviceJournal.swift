@@ -102,7 +102,11 @@ public struct DeviceJournal: Sendable, Equatable {
         let path = "\(directory)/\(lock)"
         let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw .journal(operation: "open", path: path, errno: errno) }
-        defer { close(descriptor) }
+        defer {
+            // A child that is being started has the descriptor too, until it runs its own program.
+            flock(descriptor, LOCK_UN)
+            close(descriptor)
+        }
         for _ in 0..<max(1, Int(patienceSeconds * 20)) {
             if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return try body() }
             let code = errno

@@ -22,15 +22,35 @@ public enum ConsoleLog {
         return Data(lines.suffix(max(0, count) + (data.last == feed ? 1 : 0)).joined(separator: [feed]))
     }
 
-    /// Keeps the file from filling the host's disk: when it is larger than `bytes`, only its last half of that stays.
+    /// Keeps the file from filling the host's disk: when it is larger than `bytes`, its older part goes, and the last half of that stays.
     ///
-    /// The VMM appends (O_APPEND), so cutting the file under it is safe; what it prints in between may be lost.
+    /// The VMM appends (O_APPEND), so cutting the file under it is safe. Where the file system can take blocks out of the front (ext4, XFS)
+    /// nothing of what it prints meanwhile is lost; elsewhere (tmpfs) that holds but for the moment between two system calls.
     public static func limit(path: String, bytes: UInt64) {
         guard let handle = FileHandle(forUpdatingAtPath: path) else { return }
         defer { try? handle.close() }
-        guard let size = try? handle.seekToEnd(), size > bytes, let kept = end(of: path, bytes: bytes / 2) else { return }
+        guard var size = try? handle.seekToEnd(), size > bytes, !takeFront(handle, size: size, bytes: bytes) else { return }
+        var kept = end(of: path, bytes: bytes / 2)
+        for _ in 0..<10 {
+            guard let now = try? handle.seekToEnd(), now > size else { break }
+            size = now
+            kept = end(of: path, bytes: bytes / 2)
+        }
+        guard let kept else { return }
+        // Behind what came in between, and not over it.
+        _ = fcntl(handle.fileDescriptor, F_SETFL, O_APPEND)
         try? handle.truncate(atOffset: 0)
         try? handle.write(contentsOf: kept)
+    }
+
+    /// fallocate(2), FALLOC_FL_COLLAPSE_RANGE: whole blocks only. False: this file system does not do it, or a block is too much.
+    private static func takeFront(_ handle: FileHandle, size: UInt64, bytes: UInt64) -> Bool {
+        var found = stat()
+        guard fstat(handle.fileDescriptor, &found) == 0, found.st_blksize > 0 else { return false }
+        let block = UInt64(found.st_blksize)
+        let front = (size - bytes / 2) / block * block
+        guard front > 0, block <= bytes / 2 else { return false }
+        return fallocate(handle.fileDescriptor, FALLOC_FL_COLLAPSE_RANGE, 0, Int(front)) == 0
     }
 
     /// Bytes; 0 when there is no such file.

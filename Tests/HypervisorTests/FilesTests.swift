@@ -74,6 +74,33 @@ import Testing
         ConsoleLog.limit(path: path, bytes: 1000)
         #expect(FileManager.default.contents(atPath: path)?.count == 500)
     }
+
+    /// Blocks are taken out of the front where the file system can, and the file is written anew where it can't (tmpfs).
+    @Test(arguments: [NSTemporaryDirectory(), "/dev/shm/"]) func whatIsPrintedWhileTheFileIsCutStays(place: String) throws {
+        let directory = TemporaryDirectory(in: place)
+        let path = directory.path + "/log"
+        try directory.write("", to: "log")
+        let guest = Process()
+        guest.executableURL = URL(filePath: "/bin/sh")
+        guest.arguments = ["-c", "i=100000; while [ $i -lt 140000 ]; do i=$((i+1)); echo \"line $i\" >> '\(path)'; done"]
+        try guest.run()
+        while guest.isRunning {
+            ConsoleLog.limit(path: path, bytes: 64 << 10)
+            usleep(1000)
+        }
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+        let numbers = text.split(separator: "\n").compactMap { $0.hasPrefix("line ") ? Int($0.dropFirst(5)) : nil }
+        #expect(numbers.count > 1000)
+        // Whether it can: asked of another file.
+        try directory.write(String(repeating: "x", count: 128 << 10), to: "other")
+        let other = try #require(FileHandle(forUpdatingAtPath: directory.path + "/other"))
+        defer { try? other.close() }
+        if fallocate(other.fileDescriptor, FALLOC_FL_COLLAPSE_RANGE, 0, 64 << 10) == 0 {
+            #expect(numbers == Array((140001 - numbers.count)...140000), "none is missing")
+        }
+        ConsoleLog.limit(path: path, bytes: 64 << 10)
+        #expect(ConsoleLog.size(path) <= 64 << 10)
+    }
 }
 
 @Suite struct ProcessStatusTests {

@@ -4,8 +4,8 @@ import Foundation
 final class TemporaryDirectory: Sendable {
     let path: String
 
-    init() {
-        var template = Array("/tmp/drover-hv-XXXXXX".utf8CString)
+    init(in place: String = "/tmp/") {
+        var template = Array("\(place)drover-hv-XXXXXX".utf8CString)
         path = mkdtemp(&template) == nil ? "" : String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 

@@ -4,7 +4,7 @@ import Foundation
 import Logging
 import Testing
 
-@Suite("Control API", .timeLimit(.minutes(1)))
+@Suite("Control API", .timeLimit(.minutes(5)))
 struct ControlAPITests {
     /// Serves `service` on a socket of its own while `body` runs.
     private func withServer(_ service: RecordingService, _ body: (ControlClient, String) async throws -> Void) async throws {

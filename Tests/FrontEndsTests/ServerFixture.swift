@@ -106,7 +106,7 @@ final class ServerFixture: Sendable {
 
     /// Waits until a condition holds, with a deadline.
     func eventually(_ what: Comment, _ condition: () -> Bool) {
-        let deadline = Clock.monotonic() + 20_000_000_000
+        let deadline = Clock.monotonic() + 60_000_000_000
         while !condition() {
             if Clock.monotonic() > deadline {
                 Issue.record(what)
@@ -118,7 +118,7 @@ final class ServerFixture: Sendable {
 
     /// Runs a program to its end, at most `seconds`; its standard output, if it succeeded.
     @discardableResult
-    func run(_ arguments: [String], seconds: Int = 60, input: String? = nil, expectedStatus: Int32 = 0) throws -> String {
+    func run(_ arguments: [String], seconds: Int = 120, input: String? = nil, expectedStatus: Int32 = 0) throws -> String {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/timeout")
         process.arguments = ["-k", "2", String(seconds)] + arguments

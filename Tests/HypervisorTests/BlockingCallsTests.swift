@@ -4,7 +4,7 @@ import Testing
 @testable import Hypervisor
 
 @Suite struct BlockingCallsTests {
-    @Test(.timeLimit(.minutes(1))) func callsThatAreStuckKeepNobodyElseWaiting() async throws {
+    @Test(.timeLimit(.minutes(5))) func callsThatAreStuckKeepNobodyElseWaiting() async throws {
         let calls = BlockingCalls(limit: 2)
         defer { calls.finish() }
         let stuck = DispatchSemaphore(value: 0)

@@ -87,7 +87,7 @@ import Testing
         let text = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
         let pid = try #require(Int32(text.trimmingCharacters(in: .newlines)))
         let reaped = try VMMProcess.reapingEmulators { () throws(HypervisorError) in
-            let deadline = ContinuousClock.now + .seconds(10)
+            let deadline = ContinuousClock.now + .seconds(60)
             while kill(pid, 0) == 0, ContinuousClock.now < deadline { usleep(5000) }
             return kill(pid, 0) == -1 && errno == ESRCH
         }

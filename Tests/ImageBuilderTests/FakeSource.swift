@@ -90,7 +90,7 @@ extension FakeArchive {
         case "$goal" in
             configure) grep -v IMPOSSIBLE "$wanted" >"$objects/.config"; echo 'CONFIG_IMPLIED=y' >>"$objects/.config" ;;
             compile)
-                [ -f '\(path)/slow-make' ] && { echo $$ >'\(path)/make-pid'; sleep 30; }
+                [ -f '\(path)/slow-make' ] && { echo $$ >'\(path)/make-pid'; sleep 300; }
                 [ -f '\(path)/broken-make' ] && { echo '  CC      x.o'; echo 'x.c:1: error: no such thing'; echo 'make: *** [x.o] Error 1'; exit 2; }
                 printf x >>'\(path)/compiled'
                 echo '  CC      x.o'

@@ -140,8 +140,8 @@ import Testing
         try archive.scratch.write("slow-make", [])
         let (builder, stub) = (archive.leanBuilder, try archive.scratch.serverStub())
         let build = Task { try await builder.build(recipe: "lean-test", modaliases: [FakeArchive.nvme], serverStub: stub) }
-        // The script writes its process first of all; then it sleeps for half a minute.
-        let deadline = ContinuousClock.now + .seconds(25)
+        // The script writes its process first of all; then it sleeps for five minutes.
+        let deadline = ContinuousClock.now + .seconds(120)
         while FileStore.size(archive.scratch.file("make-pid")) ?? 0 == 0, ContinuousClock.now < deadline {
             try await Task.sleep(for: .milliseconds(10))
         }

@@ -22,7 +22,7 @@ import Virtqueue
 
     /// Turns the device until `done`, for 60 s at most.
     private func turn(_ guest: GuestSide, until done: () throws -> Bool) throws {
-        let deadline = Clock.monotonic() + 60_000_000_000
+        let deadline = Clock.monotonic() + 180_000_000_000
         while try !done(), Clock.monotonic() < deadline { try guest.serve() }
     }
 

@@ -213,7 +213,7 @@ final class NetworkFixture {
         }
 
         func wait() -> Result<StubServer.End, NetlinkError>? {
-            let deadline = Date(timeIntervalSinceNow: 10)
+            let deadline = Date(timeIntervalSinceNow: 60)
             return condition.withLock {
                 while result == nil, condition.wait(until: deadline) {}
                 return result

@@ -95,7 +95,7 @@ final class ServerFixture {
         }
 
         func wait() -> Result<StubServer.End, SystemError>? {
-            let deadline = Date(timeIntervalSinceNow: 10)
+            let deadline = Date(timeIntervalSinceNow: 60)
             return condition.withLock {
                 while result == nil, condition.wait(until: deadline) {}
                 return result

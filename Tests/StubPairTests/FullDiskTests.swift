@@ -8,7 +8,7 @@ struct FullDiskTests {
     private func ask(_ pair: StubPair, _ command: String) throws -> String {
         let log = "io-\(UInt32.random(in: 0...UInt32.max)).log"
         let process = try pair.run("qemu-io", ["-f", "raw", "-t", "none", "-c", command, pair.uri], log: log)
-        _ = try pair.waitForExit(process, seconds: 60)
+        _ = try pair.waitForExit(process)
         return pair.log(log)
     }
 

@@ -13,7 +13,7 @@ struct ProcessTests {
         let second = try pair.run(
             "drover-client-stub", ["--name", "pair", "--directory", pair.directory.path, "--native-socket", pair.path("n.sock")],
             log: "second.log")
-        #expect(try pair.waitForExit(second, seconds: 20) == 1)
+        #expect(try pair.waitForExit(second) == 1)
         #expect(pair.log("second.log").contains("another client stub runs in \(pair.directory.path)"))
         #expect(try pair.status().state == .closed, "the first is as it was")
 
@@ -33,7 +33,7 @@ struct ProcessTests {
             "drover-client-stub",
             ["--name", "pair", "--directory", pair.directory.path, "--native-socket", pair.path("n.sock"), "--nbd", disk],
             log: "refused.log")
-        #expect(try pair.waitForExit(stub, seconds: 20) == 1)
+        #expect(try pair.waitForExit(stub) == 1)
         #expect(pair.log("refused.log").contains("NBD cannot be offered at \(disk): something that is no socket is there"))
         #expect(try Data(contentsOf: URL(filePath: disk)) == Data("data".utf8))
     }
@@ -45,7 +45,7 @@ struct ProcessTests {
         try pair.startServer()
         try pair.waitForSession(1)
         kill(client.processIdentifier, SIGTERM)
-        #expect(try pair.waitForExit(client, seconds: 20) == 0)
+        #expect(try pair.waitForExit(client) == 0)
         for socket in ["control.sock", "n.sock", "nbd.sock"] {
             #expect(!FileManager.default.fileExists(atPath: pair.path(socket)), "\(socket) is left behind")
         }

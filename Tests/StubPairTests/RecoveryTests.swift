@@ -40,7 +40,7 @@ struct RecoveryTests {
             try pair.waitForSession(life + 1)
             replayed = try pair.status().requestsReplayed
         }
-        #expect(try pair.waitForExit(load, seconds: 60) == 0, "\(pair.log("fio.log"))")
+        #expect(try pair.waitForExit(load) == 0, "\(pair.log("fio.log"))")
         let status = try pair.status()
         #expect(status.sessionsLost == 4)
         #expect(status.requestsFailed == 0)
@@ -67,7 +67,7 @@ struct RecoveryTests {
         pair.killServer()
         usleep(200_000)
         try pair.startServer()
-        #expect(try pair.waitForExit(copy, seconds: 60) == 0, "\(pair.log("copy.log"))")
+        #expect(try pair.waitForExit(copy) == 0, "\(pair.log("copy.log"))")
         #expect(try Data(contentsOf: pair.disk).prefix(bytes.count) == bytes)
     }
 
@@ -88,7 +88,7 @@ struct RecoveryTests {
         try pair.startServer()
         try pair.waitForSession(2)
         let load = try fio(pair, seconds: 1)
-        #expect(try pair.waitForExit(load, seconds: 60) == 0, "\(pair.log("fio.log"))")
+        #expect(try pair.waitForExit(load) == 0, "\(pair.log("fio.log"))")
     }
 
     @Test func anotherDiskOfTheSameNameAndSizeIsRefused() throws {
@@ -120,7 +120,7 @@ struct RecoveryTests {
         usleep(300_000)
         #expect(info.isRunning, "nothing is known of the disks yet, and the client waits")
         try pair.startServer()
-        #expect(try pair.waitForExit(info, seconds: 20) == 0)
+        #expect(try pair.waitForExit(info) == 0)
         #expect(pair.log("info.log").contains("\(64 << 20)"))
     }
 
@@ -133,6 +133,6 @@ struct RecoveryTests {
         pair.killServer()
         try pair.waitUntil("the loss is noticed") { try pair.status().sessionsLost == 1 }
         let copy = try pair.run("nbdcopy", [pair.uri, "null:"], log: "copy.log")
-        #expect(try pair.waitForExit(copy, seconds: 20) != 0)
+        #expect(try pair.waitForExit(copy) != 0)
     }
 }

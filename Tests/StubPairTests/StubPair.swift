@@ -114,7 +114,7 @@ final class StubPair {
 
     // MARK: waiting
 
-    func waitUntil(_ what: String, seconds: Double = 20, _ condition: () throws -> Bool) throws {
+    func waitUntil(_ what: String, seconds: Double = 60, _ condition: () throws -> Bool) throws {
         let end = Date(timeIntervalSinceNow: seconds)
         while !(try condition()) {
             guard Date() < end else {
@@ -124,8 +124,8 @@ final class StubPair {
         }
     }
 
-    func waitForExit(_ process: Process, seconds: Double) throws -> Int32 {
-        try waitUntil("process \(process.processIdentifier) exits", seconds: seconds) { !process.isRunning }
+    func waitForExit(_ process: Process) throws -> Int32 {
+        try waitUntil("process \(process.processIdentifier) exits") { !process.isRunning }
         return process.terminationStatus
     }
 

@@ -28,9 +28,9 @@ struct DeviceReturnTests {
     }
 
     private func bringUp(_ runner: DDOSRunner, _ world: FakeWorld, generation: UInt64) async {
-        #expect(await runner.wait(for: [.booting], seconds: 10))
+        #expect(await runner.comes(to: [.booting]))
         world.stubs.send(.sessionReady(generation: generation, disks: [], replayed: 0))
-        #expect(await runner.wait(for: [.ready], seconds: 10))
+        #expect(await runner.comes(to: [.ready]))
     }
 
     @Test func afterAStopWhenTheVMIsGone() async throws {
@@ -40,7 +40,7 @@ struct DeviceReturnTests {
         await runner.begin(running: [])
         await bringUp(runner, world, generation: 1)
         await runner.send(.stopRequested)
-        #expect(await runner.wait(for: [.stopped], seconds: 10))
+        #expect(await runner.comes(to: [.stopped]))
         #expect(world.diary.all.suffix(3) == ["shutdown", "destroy VM", "give back"])
     }
 

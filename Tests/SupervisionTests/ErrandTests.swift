@@ -32,7 +32,7 @@ struct ErrandTests {
         return false
     }
 
-    @Test(.timeLimit(.minutes(1))) func afterTheDeadlineTheWorkKnowsThatNobodyWaits() async throws {
+    @Test(.timeLimit(.minutes(5))) func afterTheDeadlineTheWorkKnowsThatNobodyWaits() async throws {
         let abandoned = try await stuck(seconds: 0.05) { task in
             let error = await #expect(throws: SupervisionError.self) { try await task.value }
             let text = "\(try #require(error))"
@@ -41,7 +41,7 @@ struct ErrandTests {
         #expect(abandoned)
     }
 
-    @Test(.timeLimit(.minutes(1))) func whenCancelledTheWorkKnowsThatNobodyWaits() async throws {
+    @Test(.timeLimit(.minutes(5))) func whenCancelledTheWorkKnowsThatNobodyWaits() async throws {
         let abandoned = try await stuck(seconds: 60) { task in
             task.cancel()
             await #expect(throws: CancellationError.self) { try await task.value }

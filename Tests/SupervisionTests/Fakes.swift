@@ -275,9 +275,9 @@ final class FakeWorld: Sendable {
 
     /// From wherever it is to ready, at this generation.
     func bringUp(_ runner: DDOSRunner, generation: UInt64 = 1) async -> Bool {
-        guard await runner.wait(for: [.booting], seconds: 30) else { return false }
+        guard await runner.comes(to: [.booting]) else { return false }
         stubs.send(.sessionReady(generation: generation, disks: [], replayed: 0))
-        return await runner.wait(for: [.ready], seconds: 10)
+        return await runner.comes(to: [.ready])
     }
 
     func runner(_ change: (inout DDOSConfiguration) -> Void = { _ in }) -> DDOSRunner {
@@ -301,4 +301,9 @@ func bindUnix(_ socket: Int32, _ address: inout sockaddr_un) -> Int32 {
     withUnsafePointer(to: &address) { pointer in
         bind(socket, __CONST_SOCKADDR_ARG(__sockaddr_un__: pointer), socklen_t(MemoryLayout<sockaddr_un>.size))
     }
+}
+
+extension DDOSRunner {
+    /// Waits as long as a machine with other things to do may take.
+    func comes(to phases: Set<DDOSPhase>) async -> Bool { await wait(for: phases, seconds: 60) }
 }

@@ -40,9 +40,9 @@ import Testing
     }
 
     private func bringUp(_ runner: DDOSRunner, _ world: FakeWorld, generation: UInt64 = 1) async {
-        #expect(await runner.wait(for: [.booting], seconds: 10))
+        #expect(await runner.comes(to: [.booting]))
         world.stubs.send(.interfaceReady(generation: generation, nic()))
-        #expect(await runner.wait(for: [.ready], seconds: 10))
+        #expect(await runner.comes(to: [.ready]))
     }
 
     @Test func anInterfaceThatWasMadeAnewTakesItsNICsAddressAndMTUAgain() async throws {
@@ -93,7 +93,7 @@ import Testing
             await bringUp(runner, world)
             #expect(!world.stubs.arguments.contains("--carrier-was-on"))
             world.stubs.die()
-            #expect(await runner.wait(for: [.fencing, .preparing, .starting, .booting], seconds: 10))
+            #expect(await runner.comes(to: [.fencing, .preparing, .starting, .booting]))
             await bringUp(runner, world, generation: 2)
             #expect(world.stubs.arguments.contains("--carrier-was-on"))
         }

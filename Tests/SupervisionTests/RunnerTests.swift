@@ -13,9 +13,9 @@ import Testing
 struct RunnerTests {
     /// From nothing to ready, at this generation.
     private func bringUp(_ runner: DDOSRunner, _ world: FakeWorld, generation: UInt64 = 1) async {
-        #expect(await runner.wait(for: [.booting], seconds: 10))
+        #expect(await runner.comes(to: [.booting]))
         world.stubs.send(.sessionReady(generation: generation, disks: [], replayed: 0))
-        #expect(await runner.wait(for: [.ready], seconds: 10))
+        #expect(await runner.comes(to: [.ready]))
     }
 
     @Test func aStartOpensTheSessionBeforeTheVM() async throws {
@@ -68,7 +68,7 @@ struct RunnerTests {
         world.stubs.send(.sessionLost(generation: 1, cause: .hangUp, reason: "the guest's vsock device was stopped"))
         try await Task.sleep(for: .milliseconds(50))
         await runner.heard(VirtualMachineEvent(machine: "d", uuid: world.machines.current[0].uuid, kind: .panicked))
-        #expect(await runner.wait(for: [.fencing, .preparing, .starting, .booting], seconds: 10))
+        #expect(await runner.comes(to: [.fencing, .preparing, .starting, .booting]))
         await bringUp(runner, world, generation: 2)
         #expect(world.diary.all == ["start stub", "open 1", "start VM", "let it print", "close", "destroy VM", "open 2", "start VM"])
         let detail = await runner.detail()
@@ -109,7 +109,7 @@ struct RunnerTests {
             $0.restart.quarantine = .init(failures: 1, within: .seconds(60))
         }
         await runner.begin(running: [])
-        #expect(await runner.wait(for: [.quarantined], seconds: 10))
+        #expect(await runner.comes(to: [.quarantined]))
         #expect(await runner.summary.status.contains("the socket \(path) of d is in use by another program"))
         #expect(!world.diary.all.contains("start stub"))
     }
@@ -121,7 +121,7 @@ struct RunnerTests {
         await runner.begin(running: [])
         await bringUp(runner, world)
         world.stubs.die()
-        #expect(await runner.wait(for: [.fencing, .preparing, .starting, .booting], seconds: 10))
+        #expect(await runner.comes(to: [.fencing, .preparing, .starting, .booting]))
         await bringUp(runner, world, generation: 2)
         #expect(world.diary.all == ["start stub", "open 1", "start VM", "destroy VM", "start stub", "open 2", "start VM"])
     }
@@ -133,7 +133,7 @@ struct RunnerTests {
         await runner.begin(running: [])
         await bringUp(runner, world)
         await runner.send(.stopRequested)
-        #expect(await runner.wait(for: [.stopped], seconds: 10))
+        #expect(await runner.comes(to: [.stopped]))
         #expect(world.diary.all.suffix(2) == ["shutdown", "destroy VM"])
         #expect(world.stubs.process?.isRunning == false)
         #expect(world.machines.current.isEmpty)
@@ -289,7 +289,7 @@ struct AdoptionRaceTests {
         let runner = world.runner { $0.restart.backoffMinimum = .milliseconds(10) }
         await runner.send(.stopRequested)
         await runner.begin(running: [])
-        #expect(await runner.wait(for: [.stopped], seconds: 10))
+        #expect(await runner.comes(to: [.stopped]))
         #expect(world.machines.current.isEmpty)
     }
 }

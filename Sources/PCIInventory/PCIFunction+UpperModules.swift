@@ -8,6 +8,9 @@ extension PCIFunction {
     /// What any DD/OS for a network card needs: its way to the host, and what its kernel forwards packets with.
     public static let networkModules = ["virtio_net", "sch_ingress", "cls_matchall", "act_mirred"]
 
+    /// A card's own, the way to the host, and what forwards between the two.
+    public static func networkModules(with own: [String]) -> [String] { own + networkModules.filter { !own.contains($0) } }
+
     /// Of a transitional or a modern virtio device (Virtual I/O Device 1.2, sections 4.1.2 and 5). Nil: it is no disk.
     ///
     /// - Parameter device: the PCI device's number.

@@ -44,7 +44,7 @@ struct ImagePreparation: DevicePreparation {
                 throw SupervisionError.deviceUnavailable(name: configuration.name, reason: "there is no model '\(name)'")
             }
             modaliases = [model.modalias]
-            extraModules = Self.networkModules(model.extraModules)
+            extraModules = PCIFunction.networkModules(with: model.extraModules)
             binding = .emulatedNIC(EmulatedNIC(model: model, tap: wire.tap, mac: mac))
         case .pci(let text):
             guard let address = PCIAddress(text) else {
@@ -102,11 +102,6 @@ struct ImagePreparation: DevicePreparation {
         }
         if existing == nil { try RunDirectory.make((path as NSString).deletingLastPathComponent) }
         return try BackingFile.prepare(path: path, size: size, for: model).path
-    }
-
-    /// The NIC's own, the way to the host, and what forwards between the two.
-    private static func networkModules(_ own: [String]) -> [String] {
-        own + PCIFunction.networkModules.filter { !own.contains($0) }
     }
 }
 

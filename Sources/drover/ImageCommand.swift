@@ -1,6 +1,7 @@
 import ControlAPI
 import ArgumentParser
 import ControlModel
+import DroverConfiguration
 import Foundation
 import Hypervisor
 import ImageBuilder
@@ -23,7 +24,7 @@ struct ImageBuild: AsyncParsableCommand {
         commandName: "build", abstract: "Build the image for a device.",
         discussion: "Does nothing but print the image when it is in the cache already.")
 
-    @Argument(help: "A recipe: see 'drover image recipes'.") var recipe: String
+    @Argument(help: "A recipe: see 'drover image recipes'.") var recipe = DDOSConfiguration.leanImage
     @Option(
         name: .customLong("for"),
         help: ArgumentHelp("A device model (nvme, ahci, e1000, …) or a PCI address (0000:01:00.0).", valueName: "device")
@@ -55,7 +56,7 @@ struct ImageBuild: AsyncParsableCommand {
     private func needs() throws -> (modaliases: [String], extraModules: [String]) {
         if let model = DeviceModel(rawValue: device) { return ([model.modalias], model.extraModules) }
         if let model = NetworkModel(rawValue: device) {
-            return ([model.modalias], model.extraModules + PCIFunction.networkModules.filter { !model.extraModules.contains($0) })
+            return ([model.modalias], PCIFunction.networkModules(with: model.extraModules))
         }
         guard let address = PCIAddress(device) else {
             let models = (DeviceModel.allCases.map(\.rawValue) + NetworkModel.allCases.map(\.rawValue)).joined(separator: ", ")

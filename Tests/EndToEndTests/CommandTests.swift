@@ -85,6 +85,31 @@ extension EndToEnd {
             }
         }
 
+        /// Without a recipe it is the default's; what no device is, or is not there, is told.
+        @Test(.timeLimit(.minutes(20)))
+        func anImageIsBuiltForWhateverNamesADevice() async throws {
+            try await withRig("images", [Plan("nvme0", "nvme")]) { rig in
+                func image(_ words: String...) async throws -> RunningCommand.Output {
+                    try await rig.start(rig.programs.drover, ["image"] + words).finish(within: .seconds(900))
+                }
+                let built = try await image("build", "--for", "nvme", "--json")
+                try #require(built.status == 0, "\(built.error)")
+                let manifest = try #require(try Self.parse(built.out) as? [String: Any])
+                #expect(manifest["recipe"] as? String == "lean-6.1")
+                let same = try await image("build", "lean-6.1", "--for", "nvme", "--json")
+                #expect(same.out == built.out)
+                let hash = try #require(manifest["hash"] as? String)
+                let text = try await image("inspect", String(hash.prefix(12)))
+                #expect(text.status == 0 && text.out.contains("base, nvme"), "\(text.out)\(text.error)")
+                let model = try await image("build", "--for", "floppy")
+                #expect(model.status == 2 && model.error.contains("'floppy'") && model.error.contains("virtio_blk"), "\(model.error)")
+                let address = try await image("build", "--for", "00ff:ff:1f.7")
+                #expect(address.status == 4 && address.error.contains("00ff:ff:1f.7"), "\(address.error)")
+                let recipe = try await image("build", "lean-0.1", "--for", "nvme")
+                #expect(recipe.status == 4 && recipe.error.contains("lean-0.1"), "\(recipe.error)")
+            }
+        }
+
         /// libvirt and QEMU print much; none of it belongs between the supervisor's own lines.
         private static func expectOnlyLogLines(_ path: String) throws {
             for line in try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n") {

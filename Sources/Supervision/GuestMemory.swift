@@ -5,6 +5,8 @@ import ImageBuilder
 struct GuestMemory: Sendable, Equatable {
     var memoryMiB: Int
     var poolMiB: Int
+    /// What the image takes with this pool, if that is more than the guest gets: a boot that fails may fail of it.
+    var lackingOf: Int?
 
     init(_ configuration: DDOSConfiguration, _ manifest: ImageManifest?) {
         let image = manifest?.memoryMiB
@@ -19,8 +21,17 @@ struct GuestMemory: Sendable, Equatable {
             // The device made another image of it than the one that the configuration's figure was meant for.
             memoryMiB = max(memoryMiB, image ?? Self.stock)
         }
+        if let image {
+            let needed = image + max(0, poolMiB - (imagePool ?? pool))
+            if memoryMiB < needed { lackingOf = needed }
+        }
         // In little memory a pool that nobody named leaves the kernel what it needs. Huge pages have 2 MiB.
         if !configuration.poolIsGiven { poolMiB = min(poolMiB, (memoryMiB - DDOSConfiguration.leastBesidePool.mebibytes) & ~1) }
+    }
+
+    /// Said of a boot that failed; nil: the memory is as much as the image takes.
+    var hint: String? {
+        lackingOf.map { "its memory, \(memoryMiB) MiB, is less than the \($0) MiB that its image takes: raise 'memory', or leave it out" }
     }
 
     /// What a stock kernel boots in, with room for any driver.

@@ -53,6 +53,21 @@ import Testing
         #expect(GuestMemory(configuration { $0.memory = .mebibytes(256) }, manifest("debian-6.1")).memoryMiB == 256)
     }
 
+    @Test func lessThanTheImageTakesIsKnown() {
+        let image = manifest("lean-6.1", memory: 32, pool: 8)
+        let small = configuration { $0.memory = .mebibytes(28) }
+        #expect(
+            GuestMemory(small, image).hint
+                == "its memory, 28 MiB, is less than the 32 MiB that its image takes: raise 'memory', or leave it out")
+        let full = configuration {
+            $0.memory = .mebibytes(40)
+            $0.pool = .mebibytes(20)
+        }
+        #expect(GuestMemory(full, image).hint?.contains("40 MiB, is less than the 44 MiB") == true)
+        #expect(GuestMemory(configuration { $0.memory = .mebibytes(32) }, image).hint == nil)
+        #expect(GuestMemory(configuration(), image).hint == nil && GuestMemory(small, nil).hint == nil)
+    }
+
     @Test(arguments: [(24, 8), (29, 12), (31, 14), (32, 16), (64, 16)])
     func aPoolThatNobodyNamedLeavesTheKernelItsRoom(memory: Int64, pool: Int) {
         #expect(GuestMemory(configuration { $0.memory = .mebibytes(memory) }, manifest("lean-6.1")).poolMiB == pool)

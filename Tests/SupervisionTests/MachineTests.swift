@@ -71,6 +71,21 @@ struct MachineStartTests {
         #expect(h.machine.phase == .ready)
     }
 
+    @Test func aBootThatFailsSaysWhatMayBeWhyAndALaterFailureDoesNot() {
+        var h = Harness()
+        h.machine.bootHint = "it has little memory"
+        h.bringUp()
+        h.feed(.failed(generation: 1, cause: .panic, reason: "panicked"))
+        #expect(h.machine.record.failures.last?.reason == "panicked")
+        h.feed(.fenced(generation: 1))
+        h.feed(.imageReady)
+        h.feed(.stubReady)
+        h.feed(.sessionOpened(generation: 2))
+        h.feed(.virtualMachineStarted(generation: 2))
+        h.feed(.timerFired(h.timer), after: 120)
+        #expect(h.machine.record.failures.last?.reason == "no session 2 min after the VM's start; it has little memory")
+    }
+
     @Test func startingWhatRunsChangesNothing() {
         var h = Harness()
         h.bringUp()

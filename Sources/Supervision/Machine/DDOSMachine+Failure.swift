@@ -27,6 +27,8 @@ extension DDOSMachine {
 
     /// Ends a life because of a failure.
     mutating func fail(_ cause: FailureCause, _ reason: String, _ now: Moment, _ effects: inout [Effect]) {
+        let hint = state == .booting ? bootHint.map { "; \($0)" } : nil
+        let reason = reason + (hint ?? "")
         let failure = MachineRecord.Failure(at: now, generation: record.generation, cause: cause, reason: reason)
         record.failures.append(failure)
         record.failuresInARow += 1

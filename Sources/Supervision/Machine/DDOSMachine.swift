@@ -18,6 +18,9 @@ public struct DDOSMachine: Sendable, Equatable {
     /// What outlives a life, and the supervisor.
     public internal(set) var record: MachineRecord
 
+    /// What may be why a life fails before its session is there, as the end of a sentence; said with the failure.
+    var bootHint: String?
+
     /// Of the one timer there is; another number means an old timer.
     var timer: UInt64 = 0
 

@@ -116,6 +116,7 @@ extension DDOSRunner {
         let manifest = prepared.image.manifest
         let uuid = UUID()
         let memory = GuestMemory(configuration, manifest)
+        machine.bootHint = memory.hint
         // no_timer_check: the kernel counts timer interrupts over a span that it measures by spinning. A busy host keeps them from the guest for
         // longer than that, and the kernel panics ("IO-APIC + timer doesn't work!") long before anybody can hear of it.
         let timer = GuestTimer(place.accelerator, isUniprocessor: manifest.lean != nil)

@@ -3,12 +3,12 @@ import Foundation
 /// Traffic for a NIC of a DD/OS, between the host's interface in one namespace and the end of the wire in another. The wire's TAP device is
 /// where QEMU finds it, start after start, and a bridge joins it to the end.
 struct CardTraffic {
-    let host = Interruption.namespacePrefix + "-host"
-    private let wire = Interruption.namespacePrefix + "-wire"
+    let host = Belongings.mine.namespace + "-host"
+    private let wire = Belongings.mine.namespace + "-wire"
     let interface = "dr-b\(getpid())"
-    let tap = Interruption.linkPrefix + "t"
-    private let bridge = Interruption.linkPrefix + "b"
-    private let port = Interruption.linkPrefix + "p"
+    let tap = Belongings.mine.linkPrefix + "t"
+    private let bridge = Belongings.mine.linkPrefix + "b"
+    private let port = Belongings.mine.linkPrefix + "p"
 
     let mtu: Int
 

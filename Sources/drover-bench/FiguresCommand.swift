@@ -83,9 +83,9 @@ struct FiguresCommand: ParsableCommand {
     func run() throws {
         let kinds = serverNames.compactMap(ServerKind.init(rawValue:))
         let stubs = programs ?? WorkDirectory.ofThisProgram
-        let place = try WorkDirectory(in: directory)
-        defer { place.remove() }
-        try complaining {
+        try complaining(programs: stubs, directory: directory) {
+            let place = try WorkDirectory(in: directory)
+            defer { place.remove() }
             let surroundings = Surroundings(directory: place.path, programs: stubs, megabytes: size)
             let results = try measure(machinesOnly || networkOnly ? [] : kinds, surroundings)
             if !json, !machinesOnly, !networkOnly { print(results.table()) }

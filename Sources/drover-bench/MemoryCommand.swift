@@ -42,7 +42,7 @@ struct MemoryCommand: ParsableCommand {
 
     func run() throws {
         let programs = programs ?? WorkDirectory.ofThisProgram
-        try complaining {
+        try complaining(programs: programs) {
             var needs: [MemoryNeed] = []
             if !json { print(MemoryNeed.header(image: image, starts: starts)) }
             for name in names {

@@ -31,7 +31,7 @@ final class NetworkMachine {
     init(_ backEnd: NetworkBackEnd, guest: NetworkGuest, mtu: Int, directory: String, programs: String) throws {
         self.backEnd = backEnd
         self.directory = directory + "/\(backEnd.rawValue)-\(mtu)"
-        let unique = Interruption.namespacePrefix + "-\(backEnd.rawValue)"
+        let unique = Belongings.mine.namespace + "-\(backEnd.rawValue)"
         host = unique + "-host"
         wire = unique + "-wire"
         try FileManager.default.createDirectory(atPath: self.directory, withIntermediateDirectories: true)

@@ -55,7 +55,7 @@ struct PassthroughCommand: ParsableCommand {
 
     func run() throws {
         let programs = programs ?? WorkDirectory.ofThisProgram
-        try complaining {
+        try complaining(programs: programs) {
             var report = PassthroughReport(rounds: rounds, secondsOfEachRun: seconds, isEmulated: emulated)
             if let disk {
                 let bench = PassthroughDisk(address: disk, programs: programs, image: image, seconds: seconds)

@@ -6,7 +6,7 @@ final class PassthroughNIC: PassthroughBench {
     private let programs: String
     private let image: String
     private let seconds: Double
-    private let namespace = Interruption.namespacePrefix
+    private let namespace = Belongings.mine.namespace
     private let place: WorkDirectory
     private var server: Process?
 

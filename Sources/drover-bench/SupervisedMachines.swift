@@ -32,7 +32,6 @@ final class SupervisedMachines {
             throw BenchFailure(text: "drover and droverd are not in \(programs): run make build, or leave this part out with --no-machine.")
         }
         place = try WorkDirectory(in: "/tmp")
-        Interruption.add(directory: place.path, before: [drover, "down", "--run-dir", place.path + "/run"])
         self.names = names
         let text = "ddos:\n" + names.map { name in "  \(name):\n" + keys(name, place.path).map { "    \($0)\n" }.joined() }.joined()
         let file = "\(place.path)/bench.yaml"

@@ -5,12 +5,11 @@ struct WorkDirectory {
     let path: String
 
     init(in parent: String) throws {
-        var template = Array("\(parent)/drover-bench-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else {
+        var template = Array("\(parent)/\(Belongings.mine.directoryPrefix)XXXXXX".utf8CString)
+        guard Interruption.before({ mkdtemp(&template) }) != nil else {
             throw BenchFailure(text: "cannot make a directory in \(parent): \(String(cString: strerror(errno)))")
         }
         path = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
-        Interruption.add(directory: path)
     }
 
     /// Drover's other programs are beside this one.
@@ -18,8 +17,5 @@ struct WorkDirectory {
         URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent().path
     }
 
-    func remove() {
-        try? FileManager.default.removeItem(atPath: path)
-        Interruption.forget(directory: path)
-    }
+    func remove() { try? FileManager.default.removeItem(atPath: path) }
 }

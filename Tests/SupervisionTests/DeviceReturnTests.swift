@@ -24,7 +24,7 @@ struct DeviceReturnTests {
     private func runner(_ world: FakeWorld) -> DDOSRunner {
         var place = world.place
         place.devices = Returning(diary: world.diary)
-        return DDOSRunner(DDOSConfiguration(name: "d", device: .pci(address: "0000:01:00.0")), cid: 3, place: place)
+        return world.keep(DDOSRunner(DDOSConfiguration(name: "d", device: .pci(address: "0000:01:00.0")), cid: 3, place: place))
     }
 
     private func bringUp(_ runner: DDOSRunner, _ world: FakeWorld, generation: UInt64) async {
@@ -34,24 +34,24 @@ struct DeviceReturnTests {
     }
 
     @Test func afterAStopWhenTheVMIsGone() async throws {
-        let world = try FakeWorld()
-        defer { world.end() }
-        let runner = runner(world)
-        await runner.begin(running: [])
-        await bringUp(runner, world, generation: 1)
-        await runner.send(.stopRequested)
-        #expect(await runner.comes(to: [.stopped]))
-        #expect(world.diary.all.suffix(3) == ["shutdown", "destroy VM", "give back"])
+        try await FakeWorld.with { world in
+            let runner = runner(world)
+            await runner.begin(running: [])
+            await bringUp(runner, world, generation: 1)
+            await runner.send(.stopRequested)
+            #expect(await runner.comes(to: [.stopped]))
+            #expect(world.diary.all.suffix(3) == ["shutdown", "destroy VM", "give back"])
+        }
     }
 
     @Test func notBetweenLives() async throws {
-        let world = try FakeWorld()
-        defer { world.end() }
-        let runner = runner(world)
-        await runner.begin(running: [])
-        await bringUp(runner, world, generation: 1)
-        world.stubs.send(.sessionLost(generation: 1, cause: .protocolViolation, reason: "test"))
-        await bringUp(runner, world, generation: 2)
-        #expect(!world.diary.all.contains("give back"))
+        try await FakeWorld.with { world in
+            let runner = runner(world)
+            await runner.begin(running: [])
+            await bringUp(runner, world, generation: 1)
+            world.stubs.send(.sessionLost(generation: 1, cause: .protocolViolation, reason: "test"))
+            await bringUp(runner, world, generation: 2)
+            #expect(!world.diary.all.contains("give back"))
+        }
     }
 }

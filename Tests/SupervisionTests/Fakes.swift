@@ -245,7 +245,7 @@ struct FakeDevices: DevicePreparation {
     }
 }
 
-/// A run directory with fakes in it; removed, and every process killed, at the end.
+/// A run directory with fakes in it. At the end every runner has let go, every process is dead, and the directory is gone.
 final class FakeWorld: Sendable {
     let directory: String
     let diary = Diary()
@@ -253,8 +253,18 @@ final class FakeWorld: Sendable {
     let stubs: FakeStubs
     let log: EventLog
     let place: Surroundings
+    private let runners = Mutex<[DDOSRunner]>([])
 
-    init(stubPatience: Double = 20) throws {
+    static func with(stubPatience: Double = 20, _ body: (FakeWorld) async throws -> Void) async throws {
+        let world = try FakeWorld(stubPatience: stubPatience)
+        do { try await body(world) } catch {
+            await world.end()
+            throw error
+        }
+        await world.end()
+    }
+
+    private init(stubPatience: Double) throws {
         directory = NSTemporaryDirectory() + "drover-\(UUID().uuidString.prefix(8))"
         let run = RunDirectory(path: directory)
         try run.create(for: ["d"])
@@ -283,10 +293,18 @@ final class FakeWorld: Sendable {
     func runner(_ change: (inout DDOSConfiguration) -> Void = { _ in }) -> DDOSRunner {
         var configuration = DDOSConfiguration(name: "d", device: .pci(address: "0000:01:00.0"))
         change(&configuration)
-        return DDOSRunner(configuration, cid: 3, place: place)
+        return keep(DDOSRunner(configuration, cid: 3, place: place))
     }
 
-    func end() {
+    /// It lets go at the end.
+    func keep(_ runner: DDOSRunner) -> DDOSRunner {
+        runners.withLock { $0.append(runner) }
+        return runner
+    }
+
+    private func end() async {
+        // First: who still watches would replace what is killed.
+        for runner in runners.withLock({ $0 }) { await runner.leave() }
         stubs.die()
         if let process = stubs.process { waitpid(process.pid, nil, 0) }
         for machine in machines.current {

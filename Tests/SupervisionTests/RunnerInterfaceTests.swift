@@ -11,16 +11,16 @@ import Testing
 @Suite(.serialized) struct RunnerInterfaceTests {
     /// A run directory, a namespace for the interface, and a runner.
     private func with(_ body: (DDOSRunner, FakeWorld, _ namespace: String) async throws -> Void) async throws {
-        let world = try FakeWorld()
-        defer { world.end() }
-        let namespace = "drover-test-\(getpid())-\(UInt32.random(in: 0...999_999))"
-        try TestNamespaces.ip("netns", "add", namespace)
-        defer { try? TestNamespaces.ip("netns", "del", namespace) }
-        let runner = world.runner {
-            $0.deviceClass = .network
-            $0.network = NetworkConfiguration(interface: InterfaceConfiguration(name: "dr-d", namespace: namespace))
+        try await FakeWorld.with { world in
+            let namespace = "drover-test-\(getpid())-\(UInt32.random(in: 0...999_999))"
+            try TestNamespaces.ip("netns", "add", namespace)
+            defer { try? TestNamespaces.ip("netns", "del", namespace) }
+            let runner = world.runner {
+                $0.deviceClass = .network
+                $0.network = NetworkConfiguration(interface: InterfaceConfiguration(name: "dr-d", namespace: namespace))
+            }
+            try await body(runner, world, namespace)
         }
-        try await body(runner, world, namespace)
     }
 
     private func link(_ namespace: String) throws -> Link {

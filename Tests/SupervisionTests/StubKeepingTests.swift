@@ -23,101 +23,101 @@ struct StubKeepingTests {
     }
 
     @Test func aRestartPutsAChangedConfigurationIntoForce() async throws {
-        let world = try FakeWorld()
-        defer { world.end() }
-        let runner = await adopted(world)
-        #expect(!world.stubs.arguments.contains("77.0"))
-        await runner.send(.restartRequested)
-        #expect(await world.bringUp(runner, generation: 2))
-        #expect(world.diary.all.suffix(6) == ["close", "destroy VM", "shutdown", "start stub", "open 2", "start VM"])
-        #expect(world.stubs.arguments.contains("77.0"))
-        // The next restart has nothing to change.
-        await runner.send(.restartRequested)
-        #expect(await world.bringUp(runner, generation: 3))
-        #expect(world.diary.all.suffix(4) == ["close", "destroy VM", "open 3", "start VM"])
+        try await FakeWorld.with { world in
+            let runner = await adopted(world)
+            #expect(!world.stubs.arguments.contains("77.0"))
+            await runner.send(.restartRequested)
+            #expect(await world.bringUp(runner, generation: 2))
+            #expect(world.diary.all.suffix(6) == ["close", "destroy VM", "shutdown", "start stub", "open 2", "start VM"])
+            #expect(world.stubs.arguments.contains("77.0"))
+            // The next restart has nothing to change.
+            await runner.send(.restartRequested)
+            #expect(await world.bringUp(runner, generation: 3))
+            #expect(world.diary.all.suffix(4) == ["close", "destroy VM", "open 3", "start VM"])
+        }
     }
 
     @Test func afterAFailureClientsAreSparedAChange() async throws {
-        let world = try FakeWorld()
-        defer { world.end() }
-        let runner = await adopted(world)
-        world.stubs.send(.sessionLost(generation: 1, cause: .pingTimeout, reason: "test"))
-        #expect(await world.bringUp(runner, generation: 2))
-        #expect(world.diary.all.filter { $0 == "start stub" }.count == 1)
+        try await FakeWorld.with { world in
+            let runner = await adopted(world)
+            world.stubs.send(.sessionLost(generation: 1, cause: .pingTimeout, reason: "test"))
+            #expect(await world.bringUp(runner, generation: 2))
+            #expect(world.diary.all.filter { $0 == "start stub" }.count == 1)
+        }
     }
 
     @Test func aStubThatIsLateKeepsItsClients() async throws {
-        let world = try FakeWorld()
-        defer { world.end() }
-        let runner = world.runner()
-        await runner.begin(running: [])
-        #expect(await world.bringUp(runner))
-        world.stubs.dawdle(3.5)
-        world.stubs.send(.sessionLost(generation: 1, cause: .pingTimeout, reason: "test"))
-        #expect(await world.bringUp(runner, generation: 2))
-        #expect(world.diary.all.filter { $0 == "start stub" }.count == 1)
-        #expect(world.stubs.process?.isRunning == true)
+        try await FakeWorld.with { world in
+            let runner = world.runner()
+            await runner.begin(running: [])
+            #expect(await world.bringUp(runner))
+            world.stubs.dawdle(3.5)
+            world.stubs.send(.sessionLost(generation: 1, cause: .pingTimeout, reason: "test"))
+            #expect(await world.bringUp(runner, generation: 2))
+            #expect(world.diary.all.filter { $0 == "start stub" }.count == 1)
+            #expect(world.stubs.process?.isRunning == true)
+        }
     }
 
     @Test func aStubThatStaysSilentIsReplaced() async throws {
-        let world = try FakeWorld(stubPatience: 0.5)
-        defer { world.end() }
-        let runner = world.runner()
-        await runner.begin(running: [])
-        #expect(await world.bringUp(runner))
-        world.stubs.dawdle(4)
-        world.stubs.send(.sessionLost(generation: 1, cause: .pingTimeout, reason: "test"))
-        #expect(await world.bringUp(runner, generation: 2))
-        #expect(world.diary.all.filter { $0 == "start stub" }.count == 2)
+        try await FakeWorld.with(stubPatience: 0.5) { world in
+            let runner = world.runner()
+            await runner.begin(running: [])
+            #expect(await world.bringUp(runner))
+            world.stubs.dawdle(4)
+            world.stubs.send(.sessionLost(generation: 1, cause: .pingTimeout, reason: "test"))
+            #expect(await world.bringUp(runner, generation: 2))
+            #expect(world.diary.all.filter { $0 == "start stub" }.count == 2)
+        }
     }
 
     @Test func lateNewsOfAnEarlierLifeDoesNotHideTheEndOfThisOne() async throws {
-        let world = try FakeWorld()
-        defer { world.end() }
-        let runner = world.runner { $0.restart.backoffMinimum = .milliseconds(10) }
-        await runner.begin(running: [])
-        #expect(await world.bringUp(runner))
-        world.machines.duringNextStart { spec in
-            world.stubs.send(.sessionLost(generation: 1, cause: .pingTimeout, reason: "late"))
-            world.stubs.send(.sessionLost(generation: 2, cause: .pingTimeout, reason: "of this life"))
-            try? await Task.sleep(for: .milliseconds(200))
+        try await FakeWorld.with { world in
+            let runner = world.runner { $0.restart.backoffMinimum = .milliseconds(10) }
+            await runner.begin(running: [])
+            #expect(await world.bringUp(runner))
+            world.machines.duringNextStart { spec in
+                world.stubs.send(.sessionLost(generation: 1, cause: .pingTimeout, reason: "late"))
+                world.stubs.send(.sessionLost(generation: 2, cause: .pingTimeout, reason: "of this life"))
+                try? await Task.sleep(for: .milliseconds(200))
+            }
+            world.stubs.send(.sessionLost(generation: 1, cause: .pingTimeout, reason: "test"))
+            for _ in 0..<1000 where await runner.summary.generation < 3 { try await Task.sleep(for: .milliseconds(10)) }
+            #expect(await world.bringUp(runner, generation: 3))
+            #expect(await runner.detail().failures.map(\.reason) == ["test", "of this life"])
         }
-        world.stubs.send(.sessionLost(generation: 1, cause: .pingTimeout, reason: "test"))
-        for _ in 0..<1000 where await runner.summary.generation < 3 { try await Task.sleep(for: .milliseconds(10)) }
-        #expect(await world.bringUp(runner, generation: 3))
-        #expect(await runner.detail().failures.map(\.reason) == ["test", "of this life"])
     }
 
     @Test func anOrphansLogsCanBeKept() async throws {
-        let world = try FakeWorld()
-        defer { world.end() }
-        let runner = world.runner()
-        await runner.begin(running: [])
-        #expect(await world.bringUp(runner))
-        await runner.leave()
-        try Data("words".utf8).write(to: URL(filePath: world.place.run.consoleLog("d")))
-        // Of another libvirt: it must not pass for ended.
-        await #expect(throws: SupervisionError.self) { try await Orphan.end("d", place: world.place, running: [], keepingLogs: true) }
-        #expect(StateFile.load(world.place.run.state("d")) != nil)
-        #expect(try await Orphan.end("d", place: world.place, running: world.machines.current, keepingLogs: true))
-        #expect(StateFile.load(world.place.run.state("d")) == nil)
-        #expect(FileManager.default.fileExists(atPath: world.place.run.consoleLog("d")))
-        #expect(world.machines.current.isEmpty && world.stubs.process?.isRunning == false)
+        try await FakeWorld.with { world in
+            let runner = world.runner()
+            await runner.begin(running: [])
+            #expect(await world.bringUp(runner))
+            await runner.leave()
+            try Data("words".utf8).write(to: URL(filePath: world.place.run.consoleLog("d")))
+            // Of another libvirt: it must not pass for ended.
+            await #expect(throws: SupervisionError.self) { try await Orphan.end("d", place: world.place, running: [], keepingLogs: true) }
+            #expect(StateFile.load(world.place.run.state("d")) != nil)
+            #expect(try await Orphan.end("d", place: world.place, running: world.machines.current, keepingLogs: true))
+            #expect(StateFile.load(world.place.run.state("d")) == nil)
+            #expect(FileManager.default.fileExists(atPath: world.place.run.consoleLog("d")))
+            #expect(world.machines.current.isEmpty && world.stubs.process?.isRunning == false)
+        }
     }
 
     @Test func aDiskThatFailsIsNamedWithWhatToDo() async throws {
-        let world = try FakeWorld()
-        defer { world.end() }
-        let runner = world.runner { $0.device = .emulated(model: "nvme", backing: Backing(file: "/data/d.img")) }
-        await runner.begin(running: [])
-        #expect(await world.bringUp(runner))
-        let uuid = world.machines.current[0].uuid
-        await runner.heard(VirtualMachineEvent(machine: "d", uuid: uuid, kind: .diskFailed(stops: true)))
-        let message = try await runner.place.log.events(from: 1, follow: false).reduce(into: "") { $0 = $1.message }
-        #expect(
-            message
-                == "the VM was paused: the host cannot read or write /data/d.img, its file system is full or broken; "
-                + "make room (`df /data/d.img`), then `drover restart d`")
+        try await FakeWorld.with { world in
+            let runner = world.runner { $0.device = .emulated(model: "nvme", backing: Backing(file: "/data/d.img")) }
+            await runner.begin(running: [])
+            #expect(await world.bringUp(runner))
+            let uuid = world.machines.current[0].uuid
+            await runner.heard(VirtualMachineEvent(machine: "d", uuid: uuid, kind: .diskFailed(stops: true)))
+            let message = try await runner.place.log.events(from: 1, follow: false).reduce(into: "") { $0 = $1.message }
+            #expect(
+                message
+                    == "the VM was paused: the host cannot read or write /data/d.img, its file system is full or broken; "
+                    + "make room (`df /data/d.img`), then `drover restart d`")
+        }
     }
 }
 

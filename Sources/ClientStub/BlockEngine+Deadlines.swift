@@ -31,11 +31,10 @@ extension BlockEngine {
                 "a \(request.flushing ? .flush : request.operation) at byte \(request.offset) of \(exports[Int(request.export)].name)"
                     + " was not finished within \(seconds) s")
         }
-        if let asked = liveness.asked {
-            guard now < Self.later(asked.at, configuration.pingTimeout) else {
+        if now >= liveness.deadline(interval: pingInterval, timeout: configuration.pingTimeout) {
+            guard liveness.asked == nil else {
                 throw SessionEnd(.pingTimeout, "no answer to a PING within \(configuration.pingTimeout / 1_000_000) ms")
             }
-        } else if now >= Self.later(liveness.lastHeard, pingInterval) {
             let data = liveness.nextData()
             do {
                 let token = try outbox.ping(data)

@@ -31,9 +31,11 @@ public struct Liveness: Sendable {
         return true
     }
 
-    /// The next moment at which something is to be done.
+    /// The next moment at which something is to be done: a PING, or, while one is out, giving up. What is heard meanwhile counts: who completes
+    /// requests lives, and on a busy machine may be late with the answer.
     public func deadline(interval: UInt64, timeout: UInt64) -> UInt64 {
-        if let asked { return asked.at &+ timeout }
-        return lastHeard &+ interval
+        let (since, wait) = asked.map { (max($0.at, lastHeard), timeout) } ?? (lastHeard, interval)
+        let (sum, overflow) = since.addingReportingOverflow(wait)
+        return overflow ? .max : sum
     }
 }

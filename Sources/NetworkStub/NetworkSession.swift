@@ -233,11 +233,10 @@ public struct NetworkSession: ~Copyable, LinkedSession {
             throw SessionEnd(.requestDeadline, "no answer to \(name) within \(configuration.commandTimeout / 1_000_000_000) s")
         }
         guard isConnected, handshake?.step != .awaitingPool else { return }
-        if let asked = liveness.asked {
-            guard now < asked.at &+ configuration.pingTimeout else {
+        if now >= liveness.deadline(interval: pingInterval, timeout: configuration.pingTimeout) {
+            guard liveness.asked == nil else {
                 throw SessionEnd(.pingTimeout, "no answer to a PING within \(configuration.pingTimeout / 1_000_000) ms")
             }
-        } else if now >= liveness.lastHeard &+ pingInterval {
             let data = liveness.nextData()
             do {
                 let token = try outbox.ping(data)

@@ -31,16 +31,7 @@ extension BlockEngine {
                 "a \(request.flushing ? .flush : request.operation) at byte \(request.offset) of \(exports[Int(request.export)].name)"
                     + " was not finished within \(seconds) s")
         }
-        if now >= liveness.deadline(interval: pingInterval, timeout: configuration.pingTimeout) {
-            guard liveness.asked == nil else {
-                throw SessionEnd(.pingTimeout, "no answer to a PING within \(configuration.pingTimeout / 1_000_000) ms")
-            }
-            let data = liveness.nextData()
-            do {
-                let token = try outbox.ping(data)
-                liveness.sent(token: token, data: data, at: now)
-            } catch { throw .violation("the server stub does not read its messages") }
-        }
+        try liveness.check(&outbox, interval: pingInterval, timeout: configuration.pingTimeout, now: now)
     }
 
     /// Fails what was held for longer than the limit, while there is no session.

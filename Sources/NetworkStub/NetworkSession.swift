@@ -233,15 +233,6 @@ public struct NetworkSession: ~Copyable, LinkedSession {
             throw SessionEnd(.requestDeadline, "no answer to \(name) within \(configuration.commandTimeout / 1_000_000_000) s")
         }
         guard isConnected, handshake?.step != .awaitingPool else { return }
-        if now >= liveness.deadline(interval: pingInterval, timeout: configuration.pingTimeout) {
-            guard liveness.asked == nil else {
-                throw SessionEnd(.pingTimeout, "no answer to a PING within \(configuration.pingTimeout / 1_000_000) ms")
-            }
-            let data = liveness.nextData()
-            do {
-                let token = try outbox.ping(data)
-                liveness.sent(token: token, data: data, at: now)
-            } catch { throw .violation("the server stub does not read its messages") }
-        }
+        try liveness.check(&outbox, interval: pingInterval, timeout: configuration.pingTimeout, now: now)
     }
 }

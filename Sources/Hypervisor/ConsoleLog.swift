@@ -29,12 +29,14 @@ public enum ConsoleLog {
     public static func limit(path: String, bytes: UInt64) {
         guard let handle = FileHandle(forUpdatingAtPath: path) else { return }
         defer { try? handle.close() }
-        guard var size = try? handle.seekToEnd(), size > bytes, !takeFront(handle, size: size, bytes: bytes) else { return }
-        var kept = end(of: path, bytes: bytes / 2)
+        guard var size = try? handle.seekToEnd(), size > bytes else { return }
+        if takeFront(handle, size: size, bytes: bytes) { return }
+        var kept: Data?
+        // Read again as long as it grows meanwhile; who prints without a pause is not waited for.
         for _ in 0..<10 {
+            kept = end(of: path, bytes: bytes / 2)
             guard let now = try? handle.seekToEnd(), now > size else { break }
             size = now
-            kept = end(of: path, bytes: bytes / 2)
         }
         guard let kept else { return }
         // Behind what came in between, and not over it.

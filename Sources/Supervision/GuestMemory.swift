@@ -14,17 +14,15 @@ struct GuestMemory: Sendable, Equatable {
         let pool = configuration.pool.mebibytes
         poolMiB = configuration.poolIsGiven ? pool : min(imagePool ?? pool, pool)
         memoryMiB = configuration.memory.mebibytes
-        if !configuration.memoryIsGiven, let image {
-            // What the image takes was found with the pool that it names.
-            memoryMiB = image + max(0, poolMiB - (imagePool ?? pool))
+        // What the image takes was found with the pool that it names.
+        let needed = image.map { [poolMiB] in $0 + max(0, poolMiB - (imagePool ?? pool)) }
+        if !configuration.memoryIsGiven, let needed {
+            memoryMiB = needed
         } else if configuration.memoryIsGiven, let manifest, manifest.recipe != configuration.image {
             // The device made another image of it than the one that the configuration's figure was meant for.
             memoryMiB = max(memoryMiB, image ?? Self.stock)
         }
-        if let image {
-            let needed = image + max(0, poolMiB - (imagePool ?? pool))
-            if memoryMiB < needed { lackingOf = needed }
-        }
+        if let needed, memoryMiB < needed { lackingOf = needed }
         // In little memory a pool that nobody named leaves the kernel what it needs. Huge pages have 2 MiB.
         if !configuration.poolIsGiven { poolMiB = min(poolMiB, (memoryMiB - DDOSConfiguration.leastBesidePool.mebibytes) & ~1) }
     }

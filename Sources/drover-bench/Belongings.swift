@@ -58,7 +58,7 @@ struct Belongings {
         }
     }
 
-    private static func list(_ directory: String) -> [String] { (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? [] }
+    static func list(_ directory: String) -> [String] { (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? [] }
 
     private func run(_ command: [String]) { _ = try? SupervisedMachines.run(command, seconds: 60, isQuiet: true) }
 }

@@ -22,18 +22,19 @@ struct BenchFailure: Error {
     let text: String
 }
 
-/// Says why it did not work, and ends the program with a failure. A signal that ends it leaves nothing behind; what a SIGKILL has left, of this
-/// run or of its measurements, the next run takes away first.
+/// Says why it did not work, and ends the program with a failure. A signal that ends it leaves nothing behind; what a run that was
+/// killed has left, this one takes away first.
 ///
 /// - Parameters:
 ///   - programs: where `drover` is.
 ///   - directory: where work directories are made, besides the usual places.
 func complaining(programs: String, directory: String? = nil, _ body: () throws -> Void) throws {
     let places = Belongings.places.union([directory].compactMap(\.self))
-    Interruption.prepare(places: places, drover: programs + "/drover")
+    let drover = programs + "/drover"
+    Interruption.prepare(places: places, drover: drover)
     for left in Belongings.ofTheDead(in: places) {
         FileHandle.standardError.write(Data("drover-bench: taking away what run \(left.process), which was killed, has left\n".utf8))
-        left.remove(in: places, drover: programs + "/drover")
+        left.remove(in: places, drover: drover)
     }
     do {
         try body()

@@ -51,7 +51,7 @@ enum Interruption {
     static func checkpoint() { before {} }
 
     private static func killChildren() {
-        let children = list("/proc/self/task").flatMap { task in
+        let children = Belongings.list("/proc/self/task").flatMap { task in
             ((try? String(contentsOfFile: "/proc/self/task/\(task)/children", encoding: .utf8)) ?? "").split(separator: " ").compactMap {
                 pid_t($0)
             }
@@ -61,6 +61,4 @@ enum Interruption {
             kill(getpgid(child) == child ? -child : child, SIGKILL)
         }
     }
-
-    private static func list(_ directory: String) -> [String] { (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? [] }
 }

@@ -27,8 +27,7 @@ extension DDOSMachine {
 
     /// Ends a life because of a failure.
     mutating func fail(_ cause: FailureCause, _ reason: String, _ now: Moment, _ effects: inout [Effect]) {
-        let hint = state == .booting ? bootHint.map { "; \($0)" } : nil
-        let reason = reason + (hint ?? "")
+        let reason = [reason, state == .booting ? bootHint : nil].compactMap(\.self).joined(separator: "; ")
         let failure = MachineRecord.Failure(at: now, generation: record.generation, cause: cause, reason: reason)
         record.failures.append(failure)
         record.failuresInARow += 1
